@@ -1,0 +1,133 @@
+"""From sound to frames: log-mel and framed raw audio, and the spectra the losses use.
+
+All of them pad `(n_fft - hop_length) / 2` zeros on both sides, so that frame `i` is centred on
+the samples from `i * hop_length` to `(i + 1) * hop_length` and there are `ceil(samples / hop)`.
+"""
+
+from __future__ import annotations
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+from torchaudio.functional import melscale_fbanks
+
+from audiovae.config import AudioConfig
+
+CHUNK = 4
+"""Clips transformed at once: larger chunks lose more to page faults than they win."""
+
+
+def pad_to_frames(audio: Tensor, n_fft: int, hop_length: int) -> Tensor:
+    """Pad `audio (batch, sample)` with zeros so that its windows are centred on whole hops."""
+    side = (n_fft - hop_length) // 2
+    tail = -audio.shape[-1] % hop_length
+    return F.pad(audio, (side, side + tail))
+
+
+def magnitudes(audio: Tensor, window: Tensor, hop_length: int) -> Tensor:
+    """STFT magnitudes over the window's sum.
+
+    Args:
+        audio: `(batch, sample)`.
+        window: `(n_fft,)`.
+        hop_length: samples from frame to frame.
+
+    Returns:
+        `(batch, n_fft // 2 + 1, ceil(sample / hop_length))`; a full-scale sine peaks at 0.5 in the
+        bins about its frequency, and a mel band that holds it is near 1 (0 dB).
+    """
+    n_fft = window.numel()
+    padded = pad_to_frames(audio, n_fft, hop_length)
+    spectra = torch.stft(
+        padded, n_fft, hop_length, window=window, center=False, return_complex=True
+    )
+    return spectra.abs() / window.sum()
+
+
+def mel_filters(config: AudioConfig) -> Tensor:
+    """Return Slaney-scale triangular filters with a peak of 1, `(n_mels, n_bins)`."""
+    filters = melscale_fbanks(
+        config.n_bins,
+        config.f_min,
+        config.mel_f_max,
+        config.n_mels,
+        config.sample_rate,
+        norm=None,
+        mel_scale="slaney",
+    )
+    return filters.T.contiguous()
+
+
+class LogMel(nn.Module):
+    """Natural log of mel-band amplitudes, clamped below at `log_floor`.
+
+    Equal to `log(max(librosa.feature.melspectrogram(..., power=1, norm=None) / window.sum(),
+    log_floor))` on the padded signal.
+    """
+
+    window: Tensor
+    filters: Tensor
+
+    def __init__(self, config: AudioConfig) -> None:
+        super().__init__()
+        self.config = config
+        self.register_buffer("window", torch.hann_window(config.n_fft), persistent=False)
+        self.register_buffer("filters", mel_filters(config), persistent=False)
+
+    def forward(self, audio: Tensor) -> Tensor:
+        """Map `(batch, sample)` in plus or minus 1 to `(batch, n_mels, frame)` in nats."""
+        if audio.shape[0] <= CHUNK or audio.device.type != "cpu":
+            return self._transform(audio)
+        return torch.cat([self._transform(part) for part in audio.split(CHUNK)])
+
+    def _transform(self, audio: Tensor) -> Tensor:
+        with torch.autocast(audio.device.type, enabled=False):
+            bins = magnitudes(audio.float(), self.window, self.config.hop_length)
+            return torch.matmul(self.filters, bins).clamp_min(self.config.log_floor).log()
+
+
+class WaveFrames(nn.Module):
+    """Windows of raw audio, with an exact inverse by weighted overlap-add."""
+
+    window: Tensor
+
+    def __init__(self, config: AudioConfig) -> None:
+        super().__init__()
+        self.config = config
+        self.register_buffer("window", torch.hann_window(config.n_fft), persistent=False)
+
+    def forward(self, audio: Tensor) -> Tensor:
+        """Map `(batch, sample)` to Hann-windowed frames `(batch, n_fft, frame)`."""
+        padded = pad_to_frames(audio, self.config.n_fft, self.config.hop_length)
+        frames = padded.unfold(-1, self.config.n_fft, self.config.hop_length)
+        return (frames * self.window).transpose(1, 2)
+
+    def inverse(self, frames: Tensor) -> Tensor:
+        """Map frames `(batch, n_fft, frame)` back to `(batch, frame * hop_length)` samples."""
+        return overlap_add(frames * self.window[:, None], self.window, self.config.hop_length)
+
+
+def overlap_add(frames: Tensor, window: Tensor, hop_length: int) -> Tensor:
+    """Add windowed `frames (batch, n_fft, frame)` and divide by the summed squared window.
+
+    Returns:
+        `(batch, frame * hop_length)`: the padding of `pad_to_frames` is cut off.
+    """
+    n_fft, count = window.numel(), frames.shape[-1]
+    length = (count - 1) * hop_length + n_fft
+    envelope = window.square()[None, :, None].expand(1, -1, count)
+
+    def add(x: Tensor) -> Tensor:
+        return F.fold(x, (1, length), (1, n_fft), stride=(1, hop_length))[:, 0, 0]
+
+    side = (n_fft - hop_length) // 2
+    inner = slice(side, side + count * hop_length)
+    return add(frames)[:, inner] / add(envelope)[:, inner].clamp_min(1e-8)
+
+
+def make_features(config: AudioConfig) -> LogMel | WaveFrames:
+    """Return the front end that `config.features` names."""
+    return FEATURES[config.features](config)
+
+
+FEATURES: dict[str, type[LogMel] | type[WaveFrames]] = {"logmel": LogMel, "waveform": WaveFrames}

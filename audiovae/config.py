@@ -1,0 +1,349 @@
+"""Settings: frozen dataclasses, strict about unknown keys, read from and written to TOML and JSON.
+
+A fact is typed once: what follows from other settings is a property, never a field.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import math
+import tomllib
+import types
+import typing
+from dataclasses import dataclass, field
+from importlib import resources
+from pathlib import Path
+from typing import Any, Literal, TypeVar
+
+from audiovae.errors import ConfigError
+
+T = TypeVar("T")
+
+
+def require(condition: bool, message: str) -> None:
+    """Raise `ConfigError` with `message` unless `condition` holds."""
+    if not condition:
+        raise ConfigError(message)
+
+
+@dataclass(frozen=True)
+class AudioConfig:
+    """The audio contract: what a frame of features means. It travels with every checkpoint."""
+
+    sample_rate: int = 44_100
+    """Samples a second, in hertz."""
+    channels: int = 1
+    """Channels the network sees; files with more are processed channel by channel."""
+    features: Literal["logmel", "waveform"] = "logmel"
+    """What the encoder reads: log-mel frames, or frames of raw audio."""
+    n_fft: int = 2048
+    """Samples in an analysis window (Hann)."""
+    hop_length: int = 512
+    """Samples from one frame to the next."""
+    n_mels: int = 256
+    """Mel bands (Slaney's scale, triangles with a peak of 1)."""
+    f_min: float = 0.0
+    """Lower edge of the lowest band, in hertz."""
+    f_max: float | None = None
+    """Upper edge of the highest band, in hertz; half the sample rate when left out."""
+    log_floor: float = 3e-4
+    """Amplitude at which the logarithm is clamped; 1 is about a full-scale sine (0 dB)."""
+
+    def __post_init__(self) -> None:
+        require(8_000 <= self.sample_rate <= 192_000, "sample_rate must be 8000 to 192000 Hz")
+        require(self.channels == 1, "channels must be 1: files with more run channel by channel")
+        require(self.hop_length > 0, "hop_length must be positive")
+        require(self.n_fft % 2 == 0, "n_fft must be even")
+        require(
+            self.n_fft >= 2 * self.hop_length and (self.n_fft - self.hop_length) % 2 == 0,
+            "n_fft must be at least twice hop_length, and their difference even",
+        )
+        require(self.n_mels >= 8, "n_mels must be at least 8")
+        require(
+            0 <= self.f_min < self.mel_f_max <= self.sample_rate / 2,
+            "0 <= f_min < f_max <= sample_rate / 2 must hold",
+        )
+        require(0 < self.log_floor < 0.1, "log_floor must lie between 0 and 0.1")
+
+    @property
+    def mel_f_max(self) -> float:
+        """Upper edge of the highest band in hertz."""
+        return self.sample_rate / 2 if self.f_max is None else self.f_max
+
+    @property
+    def n_bins(self) -> int:
+        """Bins of the one-sided spectrum."""
+        return self.n_fft // 2 + 1
+
+    @property
+    def frame_rate(self) -> float:
+        """Feature frames a second."""
+        return self.sample_rate / self.hop_length
+
+    @property
+    def n_features(self) -> int:
+        """Channels of the encoder's input."""
+        return self.n_mels if self.features == "logmel" else self.n_fft
+
+
+@dataclass(frozen=True)
+class ModelConfig:
+    """Encoder, latent and decoders."""
+
+    encoder: Literal["convnext"] = "convnext"
+    decoder: Literal["convnext"] = "convnext"
+    latent_dim: int = 32
+    """Latent dimensions."""
+    latent_stride: int = 2
+    """Feature frames in a latent frame."""
+    encoder_width: int = 256
+    encoder_blocks: tuple[int, int] = (2, 6)
+    """Blocks at the feature rate, then at the latent rate."""
+    decoder_width: int = 184
+    decoder_blocks: tuple[int, int] = (6, 2)
+    """Blocks at the latent rate, then at the feature rate."""
+    expansion: int = 3
+    """Hidden channels of a block over its width."""
+    kernel_size: int = 7
+    share: Literal["none", "trunk", "film"] = "none"
+    """What decoders share: nothing, the blocks at the latent rate, or all but a scale and shift."""
+    likelihood: Literal["laplace", "gaussian"] = "laplace"
+
+    def __post_init__(self) -> None:
+        for name in ("latent_dim", "latent_stride", "encoder_width", "decoder_width", "expansion"):
+            require(getattr(self, name) > 0, f"{name} must be positive")
+        require(self.kernel_size % 2 == 1, "kernel_size must be odd")
+        for name in ("encoder_blocks", "decoder_blocks"):
+            require(min(getattr(self, name)) >= 0, f"{name} must not be negative")
+
+
+@dataclass(frozen=True)
+class VocoderConfig:
+    """What turns log-mel frames into sound."""
+
+    vocoder: Literal["istft", "griffin-lim"] = "istft"
+    width: int = 288
+    blocks: int = 8
+    expansion: int = 3
+    kernel_size: int = 7
+    iterations: int = 32
+    """Iterations of Griffin-Lim."""
+
+    def __post_init__(self) -> None:
+        for name in ("width", "blocks", "expansion", "iterations"):
+            require(getattr(self, name) > 0, f"{name} must be positive")
+        require(self.kernel_size % 2 == 1, "kernel_size must be odd")
+
+
+@dataclass(frozen=True)
+class AugmentConfig:
+    """Augmentation of training clips. `shared` ones change the target too."""
+
+    gain_db: float = 6.0
+    """Shared: gain drawn from plus or minus this many decibels."""
+    polarity: float = 0.5
+    """Shared: probability of a flipped sign."""
+    tuning: float = 0.3
+    """Shared: whole-clip tuning offset drawn from plus or minus this many semitones."""
+    tuning_probability: float = 0.25
+    """Shared: probability that a batch is retuned."""
+    detune: float = 0.5
+    """Encoder only: offset of a part of the clip, plus or minus this many semitones."""
+    detune_probability: float = 0.1
+    eq_db: float = 6.0
+    """Encoder only: standard deviation of a smooth random equaliser, in decibels."""
+    noise_db: float = -50.0
+    """Encoder only: loudest white noise, in decibels below full scale; -inf switches it off."""
+    noise_probability: float = 0.3
+
+    def __post_init__(self) -> None:
+        for name in ("polarity", "tuning_probability", "detune_probability", "noise_probability"):
+            require(0 <= getattr(self, name) <= 1, f"{name} must lie between 0 and 1")
+        for name in ("gain_db", "tuning", "detune", "eq_db"):
+            require(getattr(self, name) >= 0, f"{name} must not be negative")
+        require(self.noise_db <= 0, "noise_db must not be positive")
+
+
+@dataclass(frozen=True)
+class ObjectiveConfig:
+    """The negative ELBO and what is added to it."""
+
+    beta: float = 1.0
+    """Weight of the KL divergence after the warm-up; 1 is the true ELBO."""
+    beta_warmup: float = 0.1
+    """Share of the steps over which beta rises from 0."""
+    free_bits: float = 0.0
+    """Nats a latent dimension and latent frame that the KL term leaves free."""
+    confusion: Literal["adversarial", "mmd", "none"] = "adversarial"
+    """What removes the domain from the latent."""
+    confusion_weight: float = 60.0
+    """Weight of the confusion term after its ramp."""
+    confusion_ramp: float = 0.2
+    """Share of the steps over which the confusion weight rises from 0."""
+    stft_weight: float = 1.0
+    """Weight of the spectral term of waveform decoders."""
+
+    def __post_init__(self) -> None:
+        for name in ("beta", "free_bits", "confusion_weight", "stft_weight"):
+            require(getattr(self, name) >= 0, f"{name} must not be negative")
+        for name in ("beta_warmup", "confusion_ramp"):
+            require(0 <= getattr(self, name) <= 1, f"{name} must lie between 0 and 1")
+
+
+@dataclass(frozen=True)
+class TrainingConfig:
+    """How long and how to train."""
+
+    seed: int = 0
+    pairing: Literal["none", "aligned"] = "none"
+    """`aligned`: a row is one moment of one score in every domain, encoded from one, decoded by another."""
+    rows: int = 3
+    """Clips a domain in a step."""
+    clip: float = 1.5
+    """Seconds in a training clip."""
+    learning_rate: float = 8e-4
+    scale_learning_rate: float = 2e-2
+    """Learning rate of the decoders' log scales."""
+    critic_learning_rate: float = 1e-3
+    warmup_steps: int = 100
+    weight_decay: float = 0.01
+    max_norm: float = 1.0
+    """Gradient norm at which gradients are clipped, after the loss is averaged over bands."""
+    ema: float = 0.998
+    accumulate: int = 1
+    """Batches summed into one step."""
+    precision: Literal["auto", "fp32", "bf16"] = "auto"
+    reader: Literal["auto", "resident", "memmap", "files"] = "auto"
+    log_every: int = 50
+    validate_every: int = 1000
+    checkpoint_every: int = 500
+    patience: int = 10
+    """Validations without progress after which training ends; 0 never."""
+    adversarial_share: float = 0.0
+    """Vocoder only: last share of the steps that a small discriminator joins."""
+
+    def __post_init__(self) -> None:
+        for name in ("rows", "accumulate", "log_every", "validate_every", "checkpoint_every"):
+            require(getattr(self, name) > 0, f"{name} must be positive")
+        require(0.05 <= self.clip <= 60, "clip must be 0.05 to 60 seconds")
+        for name in ("learning_rate", "scale_learning_rate", "critic_learning_rate", "max_norm"):
+            require(getattr(self, name) > 0, f"{name} must be positive")
+        require(0 <= self.ema < 1, "ema must be at least 0 and below 1")
+        require(0 <= self.adversarial_share < 1, "adversarial_share must be at least 0 and below 1")
+
+
+@dataclass(frozen=True)
+class Config:
+    """Everything a training needs but the data."""
+
+    audio: AudioConfig = field(default_factory=AudioConfig)
+    model: ModelConfig = field(default_factory=ModelConfig)
+    vocoder: VocoderConfig = field(default_factory=VocoderConfig)
+    augment: AugmentConfig = field(default_factory=AugmentConfig)
+    objective: ObjectiveConfig = field(default_factory=ObjectiveConfig)
+    training: TrainingConfig = field(default_factory=TrainingConfig)
+
+    def __post_init__(self) -> None:
+        require(
+            self.clip_samples >= 2 * self.audio.n_fft,
+            f"clip of {self.training.clip} s is shorter than two windows: raise training.clip",
+        )
+
+    @property
+    def clip_samples(self) -> int:
+        """Samples in a training clip: whole latent frames."""
+        unit = self.latent_hop
+        return max(1, round(self.training.clip * self.audio.sample_rate / unit)) * unit
+
+    @property
+    def latent_hop(self) -> int:
+        """Samples from one latent frame to the next."""
+        return self.audio.hop_length * self.model.latent_stride
+
+    @property
+    def latent_rate(self) -> float:
+        """Latent frames a second."""
+        return self.audio.sample_rate / self.latent_hop
+
+
+def to_dict(config: Any) -> dict[str, Any]:
+    """Return a dataclass as nested dictionaries of JSON values."""
+    return json.loads(json.dumps(dataclasses.asdict(config)))
+
+
+def from_dict(kind: type[T], values: dict[str, Any], where: str = "config") -> T:
+    """Build the dataclass `kind` from nested dictionaries.
+
+    Raises `ConfigError` on an unknown key or a value of the wrong type.
+    """
+    require(isinstance(values, dict), f"{where} must be a table of settings")
+    hints = typing.get_type_hints(kind)
+    names = [f.name for f in dataclasses.fields(kind)]  # type: ignore[arg-type]
+    for key in values:
+        require(key in names, f"unknown setting {where}.{key}; expected one of {', '.join(names)}")
+    return kind(**{k: _convert(hints[k], v, f"{where}.{k}") for k, v in values.items()})
+
+
+def _convert(hint: Any, value: Any, where: str) -> Any:
+    origin, args = typing.get_origin(hint), typing.get_args(hint)
+    if dataclasses.is_dataclass(hint):
+        return from_dict(hint, value, where)  # type: ignore[arg-type]
+    if origin is Literal:
+        require(value in args, f"{where} is {value!r}; expected one of {', '.join(map(str, args))}")
+        return value
+    if origin in (typing.Union, types.UnionType):
+        if value is None and type(None) in args:
+            return None
+        return _convert(next(a for a in args if a is not type(None)), value, where)
+    if origin is tuple:
+        require(isinstance(value, list | tuple), f"{where} must be a list")
+        require(len(value) == len(args), f"{where} must have {len(args)} entries")
+        return tuple(_convert(a, v, where) for a, v in zip(args, value, strict=True))
+    number = isinstance(value, int | float) and not isinstance(value, bool)
+    if hint is float:
+        require(number, f"{where} is {value!r}; expected a number")
+        require(not math.isnan(value), f"{where} must not be NaN")
+        return float(value)
+    if hint is int:
+        require(number and int(value) == value, f"{where} is {value!r}; expected a whole number")
+        return int(value)
+    require(isinstance(value, hint), f"{where} is {value!r}; expected {hint.__name__}")
+    return value
+
+
+def preset_names() -> list[str]:
+    """Names of the presets that come with the package."""
+    files = resources.files("audiovae").joinpath("presets").iterdir()
+    return sorted(f.name.removesuffix(".toml") for f in files if f.name.endswith(".toml"))
+
+
+def load_config(preset_or_path: str | Path, overrides: dict[str, Any] | None = None) -> Config:
+    """Read a preset by its name, or a TOML or JSON file, and apply dotted `overrides`.
+
+    `overrides` maps `"section.setting"` to a value: `{"training.rows": 2}`. Raises `ConfigError`.
+    """
+    name = str(preset_or_path)
+    if name in preset_names():
+        text = resources.files("audiovae").joinpath("presets", f"{name}.toml").read_text("utf-8")
+        values = tomllib.loads(text)
+    else:
+        values = _read_table(Path(name))
+    for key, value in (overrides or {}).items():
+        section, _, setting = key.partition(".")
+        require(bool(setting), f"override {key!r} must read section.setting=value")
+        table = values.setdefault(section, {})
+        require(isinstance(table, dict), f"unknown section {section!r}")
+        table[setting] = value
+    return from_dict(Config, values)
+
+
+def _read_table(path: Path) -> dict[str, Any]:
+    known = ", ".join(preset_names())
+    require(path.is_file(), f"no preset or config file {str(path)!r}; the presets are {known}")
+    require(path.stat().st_size < 1 << 20, f"{path} is over 1 MiB: not a config file")
+    try:
+        text = path.read_text("utf-8")
+        return json.loads(text) if path.suffix == ".json" else tomllib.loads(text)
+    except (UnicodeDecodeError, ValueError) as error:
+        raise ConfigError(f"{path} is not valid {path.suffix or 'TOML'}: {error}") from None

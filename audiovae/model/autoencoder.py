@@ -1,0 +1,202 @@
+"""The model: features, one encoder, a decoder for each domain, a vocoder."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from audiovae.audio.features import make_features
+from audiovae.config import Config
+from audiovae.errors import UserError
+from audiovae.model.decoder import DECODERS, Decoder, Shared
+from audiovae.model.encoder import ENCODERS
+from audiovae.model.latent import DiagonalGaussian
+from audiovae.model.vocoder import GriffinLim, ISTFTVocoder
+
+SILENCE = 10 ** (-70 / 20)
+"""Peak amplitude under which a stretch of input is silence, and so is its output."""
+SILENCE_HOPS = 24
+"""Frames of silence on each side before the output is muted: tails of notes ring on."""
+
+
+def key(domain: str) -> str:
+    """Return a module name for a domain: any text, no clash with attributes, no dots."""
+    return "domain:" + domain.replace("%", "%25").replace(".", "%2E")
+
+
+@dataclass(frozen=True)
+class Statistics:
+    """Per-band mean and standard deviation of the training corpus' log-mel, and its loudness."""
+
+    mean: tuple[float, ...]
+    std: tuple[float, ...]
+    loudness: float = -20.0
+    """Root mean square of the training recordings in decibels of full scale (median)."""
+
+    @classmethod
+    def plain(cls, n_mels: int) -> Statistics:
+        """Statistics of no corpus: those of an average recording."""
+        return cls((-5.0,) * n_mels, (2.0,) * n_mels)
+
+
+@dataclass(frozen=True)
+class Output:
+    """What `forward` returns, by domain."""
+
+    posterior: dict[str, DiagonalGaussian] = field(default_factory=dict)
+    z: dict[str, Tensor] = field(default_factory=dict)
+    reconstruction: dict[str, Tensor] = field(default_factory=dict)
+
+
+class AudioVAE(nn.Module):
+    """One shared encoder, one decoder for each domain, a vocoder.
+
+    Args:
+        config: settings.
+        domains: names of the decoders.
+        statistics: of the training corpus.
+    """
+
+    feature_mean: Tensor
+    feature_std: Tensor
+
+    def __init__(
+        self, config: Config, domains: Sequence[str], statistics: Statistics | None = None
+    ) -> None:
+        super().__init__()
+        self.config = config
+        self.statistics = statistics or Statistics.plain(config.audio.n_mels)
+        self.features = make_features(config.audio)
+        self.encoder = ENCODERS[config.model.encoder](config)
+        self.shared = None if config.model.share == "none" else Shared(config)
+        self.decoders = nn.ModuleDict()
+        self.vocoder: ISTFTVocoder | None = None
+        self.griffin_lim = GriffinLim(config)
+        self.provenance: dict[str, Any] = {}
+        for name in ("mean", "std"):
+            values = torch.tensor(getattr(self.statistics, name), dtype=torch.float32)
+            self.register_buffer(f"feature_{name}", values[:, None], persistent=False)
+        self.domains: list[str] = []
+        for domain in domains:
+            self.add_decoder(domain)
+
+    def add_decoder(self, domain: str) -> Decoder:
+        """Add a fresh decoder and return it."""
+        decoder = DECODERS[self.config.model.decoder](self.config)
+        self.decoders[key(domain)] = decoder
+        self.domains = sorted({*self.domains, domain})
+        return decoder
+
+    def decoder(self, domain: str) -> Decoder:
+        """Return a domain's decoder. Raises `UserError` when there is none."""
+        if key(domain) not in self.decoders:
+            raise UserError(f"no domain {domain!r}; this model has {', '.join(self.domains)}")
+        return self.decoders[key(domain)]  # type: ignore[return-value]
+
+    @property
+    def waveform(self) -> bool:
+        """Whether the decoders give sound themselves."""
+        return self.config.audio.features == "waveform"
+
+    @property
+    def device(self) -> torch.device:
+        """Where the model is."""
+        return self.feature_mean.device
+
+    def encode(self, audio: Tensor) -> DiagonalGaussian:
+        """Map `audio (batch, sample)` in plus or minus 1 to the posterior of z.
+
+        Mean and log-variance are `(batch, latent, ceil(ceil(sample / hop) / stride))`.
+        """
+        features = self.features(audio)
+        if not self.waveform:
+            features = (features - self.feature_mean) / self.feature_std
+        return self.encoder(features)
+
+    def decode(self, z: Tensor, domain: str) -> Tensor:
+        """Map `z (batch, latent, frame)` to log-mel `(batch, n_mels, frame * stride)` in nats.
+
+        With waveform features: to sound, `(batch, frame * stride * hop_length)`.
+        """
+        out = self.decoder(domain)(z, self.shared).float()
+        return out if self.waveform else out * self.feature_std + self.feature_mean
+
+    def vocode(self, features: Tensor) -> Tensor:
+        """Map what `decode` returns to sound, `(batch, frame * hop_length)`."""
+        if self.waveform:
+            return features
+        floor = torch.log(features.new_tensor(self.config.audio.log_floor))
+        return (self.vocoder or self.griffin_lim)(features.clamp_min(floor).clamp_max(3.0))
+
+    def forward(
+        self,
+        batch: Mapping[str, Tensor],
+        noise: Mapping[str, Tensor] | None = None,
+    ) -> Output:
+        """Encode and reconstruct each domain's clips `(rows, sample)` in one encoder pass.
+
+        Args:
+            batch: domain to audio; rows may be 0.
+            noise: domain to standard normal noise shaped like z; drawn when left out.
+        """
+        domains = list(batch)
+        sizes = [batch[d].shape[0] for d in domains]
+        whole = self.encode(torch.cat([batch[d] for d in domains]))
+        means, logvars = whole.mean.split(sizes), whole.logvar.split(sizes)
+        output = Output()
+        for domain, mean, logvar in zip(domains, means, logvars, strict=True):
+            posterior = DiagonalGaussian(mean, logvar)
+            z = posterior.sample(None if noise is None else noise[domain])
+            output.posterior[domain], output.z[domain] = posterior, z
+            output.reconstruction[domain] = self.decode(z, domain)
+        return output
+
+    @torch.inference_mode()
+    def transfer(self, audio: Tensor, to: str) -> Tensor:
+        """Play `audio (batch, sample)` on another domain's instrument: same shape, same length."""
+        sound = self.vocode(self.decode(self.encode(audio).mean, to))
+        return sound[:, : audio.shape[-1]] * self.presence(audio)
+
+    def presence(self, audio: Tensor) -> Tensor:
+        """Gain in 0 to 1 for each sample of `audio (batch, sample)`: 0 deep inside silence."""
+        hop, samples = self.config.audio.hop_length, audio.shape[-1]
+        peaks = F.max_pool1d(audio.abs()[:, None], hop, ceil_mode=True)
+        spread = F.max_pool1d(peaks, 2 * SILENCE_HOPS + 1, stride=1, padding=SILENCE_HOPS)
+        heard = (spread > SILENCE).to(audio.dtype)
+        smooth = F.avg_pool1d(F.pad(heard, (2, 2), mode="replicate"), 5, stride=1)
+        return smooth[:, 0].repeat_interleave(hop, dim=-1)[:, :samples]
+
+    @property
+    def context_samples(self) -> int:
+        """Samples on each side that an output sample depends on, whole latent frames.
+
+        Griffin-Lim depends on all of its input: there this is a practical bound.
+        """
+        audio = self.config.audio
+        window = -(-audio.n_fft // audio.hop_length)
+        frames = self.encoder.context_frames + 2 * window + SILENCE_HOPS
+        frames += max((self.decoder(d).context_frames for d in self.domains), default=0)
+        if not self.waveform:
+            frames += (self.vocoder or self.griffin_lim).context_frames
+        return -(-frames // self.config.model.latent_stride) * self.config.latent_hop
+
+    @classmethod
+    def from_pretrained(cls, folder: str | Path) -> AudioVAE:
+        """Load a checkpoint folder, in evaluation mode. Raises `CheckpointError`."""
+        from audiovae.model.weights import load_model
+
+        return load_model(Path(folder))
+
+    def save_pretrained(
+        self, folder: str | Path, *, storage: str = "float32", card: str = ""
+    ) -> Path:
+        """Write a checkpoint folder in one step; `storage` is `float32`, `bfloat16` or `int8`."""
+        from audiovae.model.weights import save_model
+
+        return save_model(self, Path(folder), storage=storage, card=card)

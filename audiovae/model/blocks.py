@@ -1,0 +1,93 @@
+"""The building blocks: ConvNeXt in one dimension, and the change of frame rate."""
+
+from __future__ import annotations
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+
+class Block(nn.Module):
+    """ConvNeXt block: depthwise convolution, norm over channels, two pointwise layers, residual.
+
+    Liu et al., "A ConvNet for the 2020s" (2022), in one dimension. The norm never looks along
+    time, so the output depends on `kernel_size // 2` frames on each side and on nothing else.
+    """
+
+    def __init__(self, width: int, kernel_size: int, expansion: int) -> None:
+        super().__init__()
+        self.depthwise = nn.Conv1d(
+            width, width, kernel_size, padding=kernel_size // 2, groups=width
+        )
+        self.norm = nn.LayerNorm(width)
+        self.widen = nn.Linear(width, expansion * width)
+        self.narrow = nn.Linear(expansion * width, width)
+        self.scale = nn.Parameter(torch.full((width,), 0.1))
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Map `(batch, frame, width)` to the same shape.
+
+        The depthwise convolution runs as a 2-D one over channels-last memory, which is the
+        layout of `x`: no copy, and a fifth off the time of a training step.
+        """
+        hidden = F.conv2d(
+            x.transpose(1, 2).unsqueeze(2),
+            self.depthwise.weight.unsqueeze(2),
+            self.depthwise.bias,
+            padding=(0, self.depthwise.padding[0]),  # type: ignore[arg-type]
+            groups=x.shape[2],
+        )
+        hidden = self.norm(hidden.squeeze(2).transpose(1, 2))
+        return x + self.scale * self.narrow(F.gelu(self.widen(hidden)))
+
+
+class Stack(nn.Sequential):
+    """Blocks in a row, `(batch, frame, width)` to the same shape."""
+
+    def __init__(self, count: int, width: int, kernel_size: int, expansion: int) -> None:
+        super().__init__(*(Block(width, kernel_size, expansion) for _ in range(count)))
+
+
+class FrameConv(nn.Conv1d):
+    """A convolution along time of `(batch, channel, frame)` that returns `(batch, frame, out)`."""
+
+    def __init__(self, inputs: int, outputs: int, kernel_size: int) -> None:
+        super().__init__(inputs, outputs, kernel_size, padding=kernel_size // 2)
+
+    def forward(self, input: Tensor) -> Tensor:
+        """Map `(batch, channel, frame)` to `(batch, frame, out)`."""
+        return super().forward(input).transpose(1, 2)
+
+
+class Downsample(nn.Module):
+    """Join `stride` frames into one, `(batch, frame / stride, width)`."""
+
+    def __init__(self, width: int, stride: int) -> None:
+        super().__init__()
+        self.stride = stride
+        self.norm = nn.LayerNorm(width)
+        self.join = nn.Linear(stride * width, width)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Map frames; their number must be a multiple of the stride."""
+        batch, frames, width = x.shape
+        return self.join(self.norm(x).reshape(batch, frames // self.stride, self.stride * width))
+
+
+class Upsample(nn.Module):
+    """Split a frame into `stride`: `(batch, frame, width)` to `(batch, frame * stride, width)`."""
+
+    def __init__(self, width: int, stride: int) -> None:
+        super().__init__()
+        self.stride = stride
+        self.split = nn.Linear(width, stride * width)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Map frames."""
+        batch, frames, width = x.shape
+        return self.split(x).reshape(batch, frames * self.stride, width)
+
+
+def half_context(blocks: int, kernel_size: int) -> int:
+    """Frames on each side that `blocks` blocks in a row look at."""
+    return blocks * (kernel_size // 2)

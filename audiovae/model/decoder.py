@@ -1,0 +1,116 @@
+"""One decoder for each domain: latent frames to log-mel frames, or to sound."""
+
+from __future__ import annotations
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from audiovae.config import Config
+from audiovae.model.blocks import FrameConv, Stack, Upsample, half_context
+from audiovae.model.vocoder import ISTFTHead
+
+MIN_SCALE = 0.02
+"""Least scale of the likelihood, in nats: below it silent bins would outweigh all others."""
+
+
+class Trunk(nn.Module):
+    """Latent frames to hidden frames at the latent rate, `(batch, frame, width)`."""
+
+    def __init__(self, config: Config) -> None:
+        super().__init__()
+        model = config.model
+        self.embed = FrameConv(model.latent_dim, model.decoder_width, 3)
+        self.blocks = Stack(
+            model.decoder_blocks[0], model.decoder_width, model.kernel_size, model.expansion
+        )
+
+    def forward(self, z: Tensor) -> Tensor:
+        """Map `(batch, latent, frame)` to `(batch, frame, width)`."""
+        return self.blocks(self.embed(z))
+
+
+class Head(nn.Module):
+    """Hidden frames at the latent rate to the location of log-mel frames, or to sound."""
+
+    def __init__(self, config: Config) -> None:
+        super().__init__()
+        model, audio = config.model, config.audio
+        width = model.decoder_width
+        self.up = Upsample(width, model.latent_stride)
+        self.blocks = Stack(model.decoder_blocks[1], width, model.kernel_size, model.expansion)
+        self.norm = nn.LayerNorm(width)
+        self.out: nn.Module = (
+            nn.Linear(width, audio.n_mels)
+            if audio.features == "logmel"
+            else ISTFTHead(width, audio.n_fft, audio.hop_length)
+        )
+
+    def forward(self, hidden: Tensor) -> Tensor:
+        """Map `(batch, frame, width)` to `(batch, n_mels, frame)` or `(batch, sample)`."""
+        out = self.out(self.norm(self.blocks(self.up(hidden))))
+        return out.transpose(1, 2) if isinstance(self.out, nn.Linear) else out
+
+
+class Decoder(nn.Module):
+    """One domain's decoder.
+
+    What it owns depends on `share`: `none`, a trunk and a head; `trunk`, a head on the trunk that
+    all domains share; `film`, a scale and shift of the shared trunk's output (Perez et al.,
+    "FiLM", 2018), before a shared head. Shared parts are passed to `forward`, never owned.
+    """
+
+    raw_scale: nn.Parameter
+
+    def __init__(self, config: Config) -> None:
+        super().__init__()
+        model = config.model
+        self.config = config
+        self.trunk = Trunk(config) if model.share == "none" else None
+        self.head = Head(config) if model.share != "film" else None
+        self.film = (
+            nn.Parameter(torch.stack([torch.ones(w := model.decoder_width), torch.zeros(w)]))
+            if model.share == "film"
+            else None
+        )
+        # softplus(0.3) + MIN_SCALE is about 0.87 nats, the error of the first steps.
+        self.raw_scale = nn.Parameter(torch.full((config.audio.n_mels,), 0.3))
+
+    @property
+    def scale(self) -> Tensor:
+        """Scale of the likelihood for each mel band in nats, `(n_mels,)`, softly clipped below."""
+        return F.softplus(self.raw_scale) + MIN_SCALE
+
+    @property
+    def context_frames(self) -> int:
+        """Feature frames on each side that one output frame depends on."""
+        model = self.config.model
+        slow, fast = model.decoder_blocks
+        return model.latent_stride * (half_context(slow, model.kernel_size) + 2) + half_context(
+            fast, model.kernel_size
+        )
+
+    def forward(self, z: Tensor, shared: Shared | None = None) -> Tensor:
+        """Map `(batch, latent, frame)` to normalised log-mel `(batch, n_mels, frame * stride)`.
+
+        With waveform features: to sound, `(batch, frame * stride * hop_length)`.
+        """
+        trunk = self.trunk or (shared and shared.trunk)
+        head = self.head or (shared and shared.head)
+        assert trunk is not None and head is not None, "this decoder needs the shared parts"
+        hidden = trunk(z)
+        if self.film is not None:
+            hidden = hidden * self.film[0] + self.film[1]
+        return head(hidden)
+
+
+class Shared(nn.Module):
+    """The parts of the decoders that all domains share."""
+
+    def __init__(self, config: Config) -> None:
+        super().__init__()
+        self.trunk = Trunk(config)
+        self.head: Head | None = Head(config) if config.model.share == "film" else None
+
+
+DECODERS = {"convnext": Decoder}

@@ -1,0 +1,86 @@
+"""The one encoder: feature frames to a diagonal Gaussian for each latent frame."""
+
+from __future__ import annotations
+
+import math
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from audiovae.config import AudioConfig, Config
+from audiovae.model.blocks import Downsample, FrameConv, Stack, half_context
+from audiovae.model.latent import DiagonalGaussian
+
+
+class Filterbank(nn.Module):
+    """A learned filterbank on windows of raw audio: log amplitude of pairs of filters.
+
+    It begins as cosines and sines at mel-spaced frequencies (as in LEAF, Zeghidour et al., 2021)
+    and is free to become another.
+    """
+
+    def __init__(self, audio: AudioConfig) -> None:
+        super().__init__()
+        self.log_floor = audio.log_floor
+        self.filters = nn.Linear(audio.n_fft, 2 * audio.n_mels, bias=False)
+        edges = torch.linspace(0.0, 1.0, audio.n_mels + 1)[1:]
+        # Evenly spaced below 1 kHz, by a constant ratio above: about Slaney's scale.
+        knee = 1000.0 / audio.mel_f_max
+        ratio = torch.exp((edges - 0.3) / 0.7 * -math.log(knee)) * 1000.0
+        frequency = torch.where(edges < 0.3, edges / 0.3 * 1000.0, ratio)
+        phase = 2 * math.pi * frequency[:, None] / audio.sample_rate * torch.arange(audio.n_fft)
+        with torch.no_grad():
+            self.filters.weight.copy_(torch.cat([phase.cos(), phase.sin()]) * (2 / audio.n_fft))
+
+    def forward(self, frames: Tensor) -> Tensor:
+        """Map windows `(batch, n_fft, frame)` to `(batch, n_mels, frame)` of about unit scale."""
+        cosine, sine = self.filters(frames.transpose(1, 2)).float().transpose(1, 2).chunk(2, dim=1)
+        power = cosine.square() + sine.square() + self.log_floor**2
+        return 0.2 * power.log() + 2.0
+
+
+class ConvNeXtEncoder(nn.Module):
+    """Blocks at the feature rate, a stride, blocks at the latent rate, a head."""
+
+    def __init__(self, config: Config) -> None:
+        super().__init__()
+        model = config.model
+        self.config = config
+        width, kernel = model.encoder_width, model.kernel_size
+        fast, slow = model.encoder_blocks
+        self.front = Filterbank(config.audio) if config.audio.features == "waveform" else None
+        self.embed = FrameConv(config.audio.n_mels, width, kernel)
+        self.fast = Stack(fast, width, kernel, model.expansion)
+        self.down = Downsample(width, model.latent_stride)
+        self.slow = Stack(slow, width, kernel, model.expansion)
+        self.norm = nn.LayerNorm(width)
+        self.head = nn.Linear(width, 2 * model.latent_dim)
+        # Begin with a narrow posterior: at unit variance the decoder would first learn to ignore z.
+        nn.init.constant_(self.head.bias[model.latent_dim :], -4.0)
+
+    @property
+    def context_frames(self) -> int:
+        """Feature frames on each side that one latent frame depends on."""
+        model = self.config.model
+        kernel, stride = model.kernel_size, model.latent_stride
+        fast, slow = model.encoder_blocks
+        return half_context(fast + 1, kernel) + stride * (half_context(slow, kernel) + 1)
+
+    def forward(self, features: Tensor) -> DiagonalGaussian:
+        """Map features (log-mel ones normalised) `(batch, n_features, frame)` to the posterior.
+
+        The last frame is repeated until the frames fill whole latent frames; the posterior has
+        `ceil(frame / latent_stride)`.
+        """
+        if self.front is not None:
+            features = self.front(features)
+        missing = -features.shape[-1] % self.config.model.latent_stride
+        if missing:
+            features = F.pad(features, (0, missing), mode="replicate")
+        hidden = self.slow(self.down(self.fast(self.embed(features))))
+        parameters = self.head(self.norm(hidden)).transpose(1, 2)
+        return DiagonalGaussian.from_parameters(parameters)
+
+
+ENCODERS = {"convnext": ConvNeXtEncoder}

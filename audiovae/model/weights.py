@@ -1,0 +1,202 @@
+"""The checkpoint folder: `config.json`, safetensors, a model card. No code is ever loaded."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import tempfile
+from pathlib import Path
+from typing import Any
+from urllib.parse import quote, unquote
+
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save_file
+from torch import Tensor, nn
+
+import audiovae
+from audiovae.config import Config, from_dict, to_dict
+from audiovae.errors import CheckpointError, UserError
+from audiovae.model.autoencoder import AudioVAE, Statistics
+from audiovae.model.vocoder import ISTFTVocoder
+
+FORMAT = 1
+STORAGE = ("float32", "bfloat16", "int8")
+QUANTISE_FROM = 4096
+"""Tensors smaller than this stay in float32: they cost nothing and matter much."""
+SCALE = "::scale"
+MAX_CONFIG_BYTES = 8 << 20
+
+
+def pack(state: dict[str, Tensor], storage: str) -> dict[str, Tensor]:
+    """Return tensors as stored: whole, in bfloat16, or in 8 bits with a scale a row."""
+    if storage not in STORAGE:
+        raise UserError(f"unknown storage {storage!r}; expected one of {', '.join(STORAGE)}")
+    packed: dict[str, Tensor] = {}
+    for name, tensor in state.items():
+        tensor = tensor.detach().cpu().contiguous()
+        if storage == "float32" or tensor.numel() < QUANTISE_FROM or tensor.dim() < 2:
+            packed[name] = tensor.float()
+        elif storage == "bfloat16":
+            packed[name] = tensor.bfloat16()
+        else:
+            rows = tensor.float().flatten(1)
+            scale = rows.abs().amax(dim=1).clamp_min(1e-12) / 127
+            packed[name] = (rows / scale[:, None]).round().to(torch.int8).reshape(tensor.shape)
+            packed[name + SCALE] = scale
+    return packed
+
+
+def unpack(packed: dict[str, Tensor]) -> dict[str, Tensor]:
+    """Invert `pack`, to float32."""
+    state = {}
+    for name, tensor in packed.items():
+        if name.endswith(SCALE):
+            continue
+        value = tensor.float()
+        if tensor.dtype == torch.int8:
+            if name + SCALE not in packed:
+                raise CheckpointError(f"tensor {name!r} is stored in 8 bits but has no scale")
+            scale = packed[name + SCALE]
+            value = value * scale.reshape(-1, *[1] * (tensor.dim() - 1))
+        state[name] = value
+    return state
+
+
+def _parts(model: AudioVAE) -> dict[str, nn.Module]:
+    """Return the modules of a model by the file that holds them."""
+    parts: dict[str, nn.Module] = {"encoder.safetensors": model.encoder}
+    if model.shared is not None:
+        parts["shared.safetensors"] = model.shared
+    for domain in model.domains:
+        parts[f"decoders/{quote(domain, safe=' ')}.safetensors"] = model.decoder(domain)
+    if model.vocoder is not None:
+        parts["vocoder.safetensors"] = model.vocoder
+    return parts
+
+
+def describe(model: AudioVAE) -> dict[str, Any]:
+    """Return what `config.json` holds."""
+    return {
+        "format": FORMAT,
+        "versions": {"audiovae": audiovae.__version__, "torch": torch.__version__},
+        "domains": model.domains,
+        "config": to_dict(model.config),
+        "statistics": to_dict(model.statistics),
+        "provenance": model.provenance,
+    }
+
+
+def save_model(model: AudioVAE, folder: Path, *, storage: str = "float32", card: str = "") -> Path:
+    """Write a checkpoint folder under a temporary name, then move it into place."""
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    if folder.exists() and not (folder / "config.json").is_file():
+        raise UserError(f"{folder} exists and is no checkpoint: choose another output folder")
+    temporary = Path(tempfile.mkdtemp(prefix=f".{folder.name}.", dir=folder.parent))
+    try:
+        temporary.chmod(0o755)
+        for name, module in _parts(model).items():
+            path = temporary / name
+            path.parent.mkdir(exist_ok=True)
+            save_file(pack(module.state_dict(), storage), path)
+        (temporary / "config.json").write_text(json.dumps(describe(model), indent=1) + "\n")
+        (temporary / "README.md").write_text(card or model_card(model))
+        replace_folder(temporary, folder)
+    finally:
+        shutil.rmtree(temporary, ignore_errors=True)
+    return folder
+
+
+def replace_folder(new: Path, folder: Path) -> None:
+    """Move `new` to `folder`; a crash between the two renames leaves the old one beside it."""
+    old = folder.with_name(f".{folder.name}.old")
+    shutil.rmtree(old, ignore_errors=True)
+    if folder.exists():
+        os.replace(folder, old)
+    os.replace(new, folder)
+    shutil.rmtree(old, ignore_errors=True)
+
+
+def load_model(folder: Path) -> AudioVAE:
+    """Load a checkpoint folder, in evaluation mode.
+
+    Raises `CheckpointError` on a missing or damaged file, an unknown key, or tensors that do not
+    fit the config.
+    """
+    if not folder.exists():
+        old = folder.with_name(f".{folder.name}.old")
+        if not old.is_dir():
+            raise CheckpointError(f"no checkpoint folder at {folder}")
+        folder = old  # The last save was cut off between two renames.
+    header = read_header(folder)
+    try:
+        config = from_dict(Config, header["config"])
+        statistics = from_dict_statistics(header["statistics"], config.audio.n_mels)
+        domains = header["domains"]
+    except KeyError as error:
+        raise CheckpointError(f"{folder / 'config.json'} lacks {error}") from None
+    model = AudioVAE(config, domains, statistics)
+    if (folder / "vocoder.safetensors").exists():
+        model.vocoder = ISTFTVocoder(config)
+    model.provenance = header.get("provenance", {})
+    for name, module in _parts(model).items():
+        load_part(module, folder / name)
+    return model.eval()
+
+
+def load_part(module: nn.Module, path: Path) -> None:
+    """Load one safetensors file into a module, strictly."""
+    if not path.is_file():
+        raise CheckpointError(f"{path} is missing from the checkpoint")
+    try:
+        module.load_state_dict(unpack(load_file(path)), strict=True)
+    except SafetensorError as error:
+        raise CheckpointError(f"{path} is damaged ({error}): copy or train it again") from None
+    except RuntimeError as error:
+        detail = str(error).splitlines()[-1].strip()
+        raise CheckpointError(f"{path} does not fit the config: {detail}") from None
+
+
+def read_header(folder: Path) -> dict[str, Any]:
+    """Return `config.json` of a checkpoint folder, checked for its format."""
+    path = folder / "config.json"
+    if not path.is_file():
+        raise CheckpointError(f"{folder} is no checkpoint: it has no config.json")
+    if path.stat().st_size > MAX_CONFIG_BYTES:
+        raise CheckpointError(f"{path} is over 8 MiB: not a config")
+    try:
+        header = json.loads(path.read_text("utf-8"))
+    except ValueError as error:
+        raise CheckpointError(f"{path} is not JSON: {error}") from None
+    if not isinstance(header, dict) or header.get("format") != FORMAT:
+        raise CheckpointError(f"{path} is not a checkpoint of format {FORMAT}")
+    domains = header.get("domains")
+    if not isinstance(domains, list) or not all(isinstance(d, str) and d for d in domains):
+        raise CheckpointError(f"{path} must list its domains")
+    return header
+
+
+def from_dict_statistics(values: Any, n_mels: int) -> Statistics:
+    """Build `Statistics` from JSON, checked against the number of bands."""
+    try:
+        mean, std = (tuple(float(v) for v in values[name]) for name in ("mean", "std"))
+        loudness = float(values["loudness"])
+    except (KeyError, TypeError, ValueError):
+        raise CheckpointError("statistics must hold mean, std and loudness") from None
+    if len(mean) != n_mels or len(std) != n_mels or min(std) <= 0:
+        raise CheckpointError(f"statistics must hold {n_mels} means and positive deviations")
+    return Statistics(mean, std, loudness)
+
+
+def domain_of(path: Path) -> str:
+    """Return the domain whose decoder a file holds."""
+    return unquote(path.name.removesuffix(".safetensors"))
+
+
+def model_card(model: AudioVAE) -> str:
+    """Return the README of a checkpoint: front matter and what is known."""
+    lines = ["---", "library_name: audiovae", "license: mit", "tags: [audio, timbre-transfer]"]
+    lines += ["---", "", "# audiovae model", "", f"Domains: {', '.join(model.domains)}.", ""]
+    lines += [f"- {k}: {v}" for k, v in model.provenance.items()]
+    return "\n".join(lines) + "\n"

@@ -1,0 +1,1 @@
+"""Objectives, the loop, and what each kind of training is made of."""

@@ -1,0 +1,143 @@
+"""Give a trained model one more domain: encoder frozen, one new decoder, minutes."""
+
+from __future__ import annotations
+
+import copy
+import dataclasses
+import hashlib
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from audiovae.corpus.manifest import valid_domain
+from audiovae.corpus.prepare import prepare
+from audiovae.corpus.store import FilesStore, Store
+from audiovae.errors import CorpusError, UserError
+from audiovae.model.autoencoder import AudioVAE
+from audiovae.training.autoencoder import VAETask
+from audiovae.training.loop import Budget, run_task
+from audiovae.training.optimise import pick_device
+from audiovae.training.start import open_corpus
+
+ROWS = 12
+"""Clips in a step: all of one domain."""
+
+
+def add_domain(
+    source: str | Path,
+    name: str,
+    model: AudioVAE,
+    output: str | Path,
+    *,
+    minutes: float | None = None,
+    steps: int | None = None,
+    seed: int = 0,
+    init_from: str | None = None,
+    device: str = "auto",
+    progress: bool = True,
+) -> dict[str, Any]:
+    """Train a decoder for a new domain and write the model with it; repeat the call to resume.
+
+    Args:
+        source: a folder of recordings of the domain, or a store that has it.
+        name: of the domain.
+        model: a trained model; it is not changed.
+        output: checkpoint folder to write; a folder `.NAME.run` beside it holds the training.
+        minutes: budget in minutes of this machine (10 when neither is given).
+        steps: or in steps.
+        seed: of the training.
+        init_from: domain whose decoder the new one starts from; when left out, the one that
+            reconstructs the new domain best.
+        device: `auto`, `cpu`, `cuda`, `mps`.
+        progress: write to the console.
+
+    Returns:
+        A summary: steps, seconds, the last validation, where the new decoder started.
+    """
+    valid_domain(name)
+    if name in model.domains:
+        known = ", ".join(model.domains)
+        raise UserError(f"the model has a domain {name!r} already ({known}): choose another name")
+    if init_from is not None:
+        model.decoder(init_from)
+    budget = Budget(10 if minutes is None and steps is None else minutes, None, steps)
+    output, place = Path(output), pick_device(device)
+    if output.exists() and not (output / "config.json").is_file():
+        raise UserError(f"{output} exists and is no checkpoint: choose another output folder")
+    work = output.with_name(f".{output.name}.run")
+    corpus = _corpus(Path(source), name, work, model.config.audio.sample_rate, progress)
+    settings = dataclasses.replace(
+        model.config.training, seed=seed, rows=ROWS, pairing="none", accumulate=1
+    )
+    objective = dataclasses.replace(model.config.objective, confusion="none")
+    config = dataclasses.replace(model.config, training=settings, objective=objective)
+
+    grown = copy.deepcopy(model).to(place)
+    grown.config = config
+    for parameter in grown.parameters():
+        parameter.requires_grad_(False)
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        decoder = grown.add_decoder(name).to(place)
+    task = VAETask(grown, corpus, targets=[name], frozen=True)
+    origin = init_from or nearest(task, model.domains)
+    if origin is not None:
+        decoder.load_state_dict(grown.decoder(origin).state_dict())
+    task.remember()
+    task.describe(work, recipe="add-domain", seed=seed, data=corpus.fingerprint)
+    fingerprint = hashlib.sha256(f"{corpus.fingerprint} {model.domains} {origin}".encode())
+    summary = run_task(
+        task,
+        work / "run",
+        config,
+        budget=budget,
+        fingerprint=fingerprint.hexdigest(),
+        domains=[name],
+        device=place,
+        progress=progress,
+    )
+    task.average.swap()
+    grown.config = model.config
+    grown.provenance = copy.deepcopy(model.provenance)
+    added = {"from": origin, "steps": summary["steps"], "hours": round(corpus.hours(name), 3)}
+    grown.provenance.setdefault("added", {})[name] = added | {"seed": seed}
+    grown.cpu().eval().save_pretrained(output)
+    return {**summary, "start": origin, "output": str(output), "domain": name}
+
+
+def _corpus(
+    source: Path, name: str, work: Path, sample_rate: int, progress: bool
+) -> Store | FilesStore:
+    """Return a store that has the domain: `source` itself, or one prepared from its files."""
+    if not source.is_dir():
+        raise CorpusError(f"no folder of recordings or store at {source}")
+    if (source / "store.json").is_file():
+        store = open_corpus(source, sample_rate)
+        if name not in store.domains:
+            raise CorpusError(f"{source} has no domain {name!r}; it has {', '.join(store.domains)}")
+        return store
+    link = work / "source" / name
+    link.parent.mkdir(parents=True, exist_ok=True)
+    if not link.is_symlink():
+        link.symlink_to(source.resolve(), target_is_directory=True)
+    report = prepare(link.parent, work / "store", sample_rate=sample_rate, progress=progress)
+    if progress:
+        print(report.table())
+    return Store.open(work / "store")
+
+
+@torch.no_grad()
+def nearest(task: VAETask, domains: list[str]) -> str | None:
+    """Return the domain whose decoder comes nearest to a batch of the new one's clips."""
+    model, name = task.model, task.targets[0]
+    if not domains:
+        return None
+    audio = task.loader.batch(0)[name]
+    wanted, z = task.logmel(audio), model.encode(audio).mean
+
+    def error(domain: str) -> float:
+        made = model.decode(z, domain)
+        return float(((task.logmel(made) if model.waveform else made) - wanted).abs().mean())
+
+    return min(domains, key=error)

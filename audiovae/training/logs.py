@@ -1,0 +1,105 @@
+"""What training says: `metrics.jsonl` always, the console, TensorBoard where it is installed."""
+
+from __future__ import annotations
+
+import importlib.util
+import json
+import math
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+from tqdm import tqdm
+
+METRICS = "metrics.jsonl"
+
+
+class Log:
+    """Metrics of a run.
+
+    Args:
+        run: folder of the run.
+        step: step the run resumes from; later lines of a run cut off are taken out.
+        steps: step the run ends at.
+        audio_a_step: seconds of audio in a step.
+        progress: whether to write to the console.
+    """
+
+    def __init__(
+        self, run: Path, step: int, steps: int, audio_a_step: float, progress: bool
+    ) -> None:
+        self.path = run / METRICS
+        self.steps, self.audio_a_step, self.progress = steps, audio_a_step, progress
+        self._keep_until(step)
+        self.file = open(self.path, "a", encoding="utf-8")  # noqa: SIM115
+        self.started, self.first = time.monotonic(), step
+        terminal = sys.stderr.isatty()
+        self.bar = tqdm(
+            total=steps, initial=step, unit="step", disable=not (progress and terminal), leave=True
+        )
+        self.lines = progress and not terminal
+        self.board: Any = None
+        if importlib.util.find_spec("tensorboard"):
+            from torch.utils.tensorboard import SummaryWriter
+
+            self.board = SummaryWriter(run / "tensorboard", purge_step=step)
+
+    def _keep_until(self, step: int) -> None:
+        if not self.path.is_file():
+            return
+        kept = []
+        for line in self.path.read_text("utf-8").splitlines():
+            try:
+                if json.loads(line)["step"] <= step:
+                    kept.append(line)
+            except (ValueError, KeyError):
+                continue  # The last line of a run that was cut off.
+        self.path.write_text("".join(f"{line}\n" for line in kept), "utf-8")
+
+    def advance(self) -> None:
+        """Count a step on the progress bar."""
+        self.bar.update(1)
+
+    def write(self, step: int, kind: str, metrics: dict[str, Any]) -> None:
+        """Record metrics of a step; `kind` is `train` or `valid`."""
+        elapsed = time.monotonic() - self.started
+        speed = (step - self.first) * self.audio_a_step / max(elapsed, 1e-9)
+        clean = {k: _plain(v) for k, v in metrics.items()}
+        line = {"step": step, "kind": kind, **clean, "audio_seconds_a_second": round(speed, 2)}
+        self.file.write(json.dumps(line) + "\n")
+        self.file.flush()
+        left = elapsed / max(1, step - self.first) * (self.steps - step)
+        shown = "  ".join(f"{k} {v:.4g}" for k, v in clean.items() if isinstance(v, int | float))
+        text = f"{kind} {step}/{self.steps}  {shown}  {speed:.1f} s/s  {left / 60:.1f} min left"
+        if self.lines:
+            print(text, file=sys.stderr, flush=True)
+        elif self.progress and kind == "valid":
+            self.bar.write(text, file=sys.stderr)
+        elif self.progress:
+            self.bar.set_postfix_str(f"{shown}  {speed:.1f} s/s"[:100])
+        if self.board is not None:
+            for name, value in clean.items():
+                if isinstance(value, int | float):
+                    self.board.add_scalar(f"{kind}/{name}", value, step)
+
+    def say(self, text: str) -> None:
+        """Print a line of news."""
+        if self.progress:
+            self.bar.write(text, file=sys.stderr)
+
+    def close(self) -> None:
+        """Close files."""
+        self.bar.close()
+        self.file.close()
+        if self.board is not None:
+            self.board.close()
+
+
+def _plain(value: Any) -> Any:
+    """Round for reading; JSON has no NaN."""
+    if isinstance(value, float):
+        return round(value, 6) if math.isfinite(value) else None
+    if isinstance(value, list):
+        return [_plain(v) for v in value]
+    return value

@@ -1,0 +1,171 @@
+"""The loop every training shares: budget, resume, logs, validation, checkpoints, plateau."""
+
+from __future__ import annotations
+
+import shutil
+import time
+from collections import defaultdict
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Protocol
+
+import torch
+
+from audiovae.config import Config
+from audiovae.errors import ConfigError, UserError
+from audiovae.training.checkpoint import load_state, open_run, save_plan, save_state
+from audiovae.training.logs import Log
+
+DRY_STEPS = 4
+"""Steps run and thrown away at preflight: the first warms up, the rest are timed."""
+
+
+class Task(Protocol):
+    """What is trained. The loop owns time, the task owns the networks."""
+
+    kind: str
+    audio_a_step: float
+
+    def begin(self, steps: int) -> None:
+        """Build optimisers for a schedule of `steps`; weights go back to their start."""
+
+    def step(self, step: int) -> Mapping[str, float]:
+        """Take a training step, a function of its number, and return metrics."""
+
+    def validate(self, step: int) -> dict[str, Any]:
+        """Return metrics on held-out recordings; `score` is lower when better."""
+
+    def export(self, step: int, metrics: dict[str, Any]) -> None:
+        """Write the checkpoint folder and previews."""
+
+    def state_dict(self) -> dict[str, Any]:
+        """Return all that a resumed run needs."""
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Restore what `state_dict` returned."""
+
+
+@dataclass(frozen=True)
+class Budget:
+    """How long to train: exactly one of the three."""
+
+    minutes: float | None = None
+    audio_hours: float | None = None
+    steps: int | None = None
+
+    def __post_init__(self) -> None:
+        given = [v for v in (self.minutes, self.audio_hours, self.steps) if v is not None]
+        if len(given) != 1 or not given[0] > 0:
+            raise ConfigError("give one budget above 0: minutes, audio hours or steps")
+
+    def in_steps(self, seconds_a_step: float, audio_a_step: float) -> int:
+        """Turn the budget into steps, once."""
+        if self.steps is not None:
+            return self.steps
+        if self.audio_hours is not None:
+            return max(1, round(self.audio_hours * 3600 / audio_a_step))
+        return max(1, round(self.minutes * 60 / seconds_a_step))  # type: ignore[operator]
+
+
+def run_task(
+    task: Task,
+    run: Path,
+    config: Config,
+    *,
+    budget: Budget,
+    fingerprint: str,
+    domains: list[str],
+    device: torch.device,
+    progress: bool = True,
+) -> dict[str, Any]:
+    """Train a task from where its run stands to the end of its budget.
+
+    Returns:
+        The summary: steps, seconds, the last validation, and why it ended.
+    """
+    plan = open_run(run, task.kind, config, fingerprint, domains)
+    if plan is None:
+        seconds = preflight(task, run, progress)
+        steps = budget.in_steps(seconds, task.audio_a_step)
+        plan = save_plan(run, task.kind, config, fingerprint, domains, steps=steps)
+    steps = int(plan["steps"])
+    task.begin(steps)
+    state = load_state(run, device)
+    step, best, stale, spent = 0, float("inf"), 0, 0.0
+    if state is not None:
+        task.load_state_dict(state["task"])
+        step, best, stale, spent = (state[k] for k in ("step", "best", "stale", "spent"))
+    log = Log(run, step, steps, task.audio_a_step, progress)
+    settings = config.training
+    started = time.monotonic()
+    sums: dict[str, float] = defaultdict(float)
+    counted = 0
+    reason = "the budget is spent"
+    metrics: dict[str, Any] = {} if state is None else state["metrics"]
+    try:
+        while step < steps:
+            for name, value in task.step(step).items():
+                sums[name] += value
+            step, counted = step + 1, counted + 1
+            log.advance()
+            if step % settings.log_every == 0 or step == steps:
+                log.write(step, "train", {k: v / counted for k, v in sums.items()})
+                sums, counted = defaultdict(float), 0
+            ended = step == steps
+            if step % settings.validate_every == 0 or ended:
+                metrics = task.validate(step)
+                log.write(step, "valid", metrics)
+                stale = 0 if metrics["score"] < best - 1e-4 * abs(best) else stale + 1
+                best = min(best, metrics["score"])
+                # A schedule that still falls makes late progress: look for a plateau after half.
+                if settings.patience and stale >= settings.patience and 2 * step > steps:
+                    reason, ended = f"no progress in {stale} validations", True
+            if step % settings.checkpoint_every == 0 or ended:
+                state = {"task": task.state_dict(), "metrics": metrics, "step": step, "best": best}
+                total_seconds = spent + time.monotonic() - started
+                save_state(run, {**state, "stale": stale, "spent": total_seconds})
+                task.export(step, {**metrics, "minutes": round(total_seconds / 60, 1)})
+            if ended:
+                break
+    finally:
+        log.close()
+    if progress:
+        log.say(f"training ended after {step} steps: {reason}")
+    seconds = spent + time.monotonic() - started
+    return {"steps": step, "seconds": seconds, "ended": reason, "run": str(run), "valid": metrics}
+
+
+def preflight(task: Task, run: Path, progress: bool) -> float:
+    """Run a few steps and a validation that are thrown away, and return the seconds of a step.
+
+    Whatever can fail, fails here: memory, disk, too little audio, settings that do not fit.
+    """
+    task.begin(DRY_STEPS)
+    times = []
+    for step in range(DRY_STEPS):
+        before = time.monotonic()
+        task.step(step)
+        times.append(time.monotonic() - before)
+    task.validate(0)
+    need = 4 * sum(t.numel() * t.element_size() for t in _tensors(task.state_dict()))
+    free = shutil.disk_usage(run).free
+    if free < need:
+        raise UserError(
+            f"{run} has {free / 1e6:.0f} MB free and checkpoints need about {need / 1e6:.0f} MB"
+        )
+    seconds = sorted(times[1:])[len(times[1:]) // 2]
+    if progress:
+        rate = task.audio_a_step / seconds
+        print(f"preflight: {seconds:.2f} s a step, {rate:.0f} s of audio a second", flush=True)
+    return seconds
+
+
+def _tensors(state: Any) -> list[torch.Tensor]:
+    if isinstance(state, torch.Tensor):
+        return [state]
+    if isinstance(state, dict):
+        return [t for v in state.values() for t in _tensors(v)]
+    if isinstance(state, list | tuple):
+        return [t for v in state for t in _tensors(v)]
+    return []

@@ -1,0 +1,144 @@
+"""Optimiser steps: schedule, clipping, the guard against NaN, the average of weights."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from audiovae.config import TrainingConfig
+from audiovae.errors import UserError
+
+MOST_BAD_STEPS = 50
+"""Dropped steps in a row after which training gives up."""
+
+
+def learning_rate(step: int, steps: int, warmup: int) -> float:
+    """Factor in 0 to 1: linear warm-up, then a cosine to a twentieth."""
+    rise = min(1.0, (step + 1) / max(1, min(warmup, steps // 10 + 1)))
+    return rise * (0.05 + 0.95 * 0.5 * (1 + math.cos(math.pi * min(1.0, step / max(1, steps)))))
+
+
+class Optimiser:
+    """AdamW over groups of parameters, with warm-up, cosine, clipping and a NaN guard.
+
+    Args:
+        groups: parameters and the peak learning rate of each group.
+        config: the rest of the settings.
+        steps: length of the schedule.
+    """
+
+    def __init__(
+        self,
+        groups: Iterable[tuple[list[nn.Parameter], float]],
+        config: TrainingConfig,
+        steps: int,
+        betas: tuple[float, float] = (0.9, 0.99),
+    ) -> None:
+        self.config, self.steps = config, steps
+        self.peaks: list[float] = []
+        parts = []
+        for parameters, rate in groups:
+            # Decay matrices alone: shrinking norms, biases and scales helps nothing.
+            for decay, chosen in (
+                (config.weight_decay, [p for p in parameters if p.dim() > 1]),
+                (0.0, [p for p in parameters if p.dim() <= 1]),
+            ):
+                if chosen:
+                    parts.append({"params": chosen, "lr": rate, "weight_decay": decay})
+                    self.peaks.append(rate)
+        self.adam = torch.optim.AdamW(parts, betas=betas, eps=1e-8, foreach=True)
+        self.bad_steps = 0
+        self.bad_in_a_row = 0
+
+    @property
+    def parameters(self) -> list[nn.Parameter]:
+        """All parameters."""
+        return [p for group in self.adam.param_groups for p in group["params"]]
+
+    def apply(self, step: int, losses: Iterable[Tensor] = ()) -> float:
+        """Take a step with the gradients at hand and clear them; return their norm.
+
+        A step whose losses or gradients are not finite is dropped and counted; after many in a
+        row `UserError` ends training.
+        """
+        factor = learning_rate(step, self.steps, self.config.warmup_steps)
+        for group, peak in zip(self.adam.param_groups, self.peaks, strict=True):
+            group["lr"] = peak * factor
+        parameters = [p for p in self.parameters if p.grad is not None]
+        norm = nn.utils.clip_grad_norm_(parameters, self.config.max_norm, foreach=True)
+        if torch.isfinite(norm) and all(bool(torch.isfinite(x).all()) for x in losses):
+            self.adam.step()
+            self.bad_in_a_row = 0
+        else:
+            self.bad_steps += 1
+            self.bad_in_a_row += 1
+        self.adam.zero_grad(set_to_none=True)
+        if self.bad_in_a_row >= MOST_BAD_STEPS:
+            raise UserError(
+                f"training diverged: the last {self.bad_in_a_row} steps gave no finite gradient; "
+                "lower training.learning_rate or resume from an earlier checkpoint"
+            )
+        return float(norm)
+
+    def state_dict(self) -> dict[str, Any]:
+        """Return all that a resumed run needs."""
+        return {"adam": self.adam.state_dict(), "bad": [self.bad_steps, self.bad_in_a_row]}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Restore what `state_dict` returned."""
+        self.adam.load_state_dict(state["adam"])
+        self.bad_steps, self.bad_in_a_row = state["bad"]
+
+
+class Average:
+    """Exponential moving average of parameters, short at first."""
+
+    def __init__(self, parameters: Iterable[nn.Parameter], decay: float) -> None:
+        self.parameters, self.decay = list(parameters), decay
+        self.shadow = [p.detach().clone() for p in self.parameters]
+
+    def update(self, step: int) -> None:
+        """Move the average towards the parameters."""
+        decay = min(self.decay, (1 + step) / (10 + step))
+        torch._foreach_lerp_(self.shadow, [p.detach() for p in self.parameters], 1 - decay)
+
+    def swap(self) -> None:
+        """Exchange the parameters and their average."""
+        with torch.no_grad():
+            for parameter, shadow in zip(self.parameters, self.shadow, strict=True):
+                kept = parameter.detach().clone()
+                parameter.copy_(shadow)
+                shadow.copy_(kept)
+
+
+def autocast(device: torch.device, precision: str) -> torch.autocast:
+    """Return the autocast context: bf16 where asked for, or where `auto` finds hardware for it."""
+    use = precision == "bf16" or (precision == "auto" and has_bf16(device))
+    return torch.autocast(device.type, dtype=torch.bfloat16, enabled=use)
+
+
+def has_bf16(device: torch.device) -> bool:
+    """Whether bf16 arithmetic is fast on a device."""
+    if device.type == "cuda":
+        return torch.cuda.is_bf16_supported(including_emulation=False)
+    if device.type == "cpu":
+        return bool(torch.cpu._is_avx512_bf16_supported())
+    return False
+
+
+def pick_device(name: str = "auto") -> torch.device:
+    """Return a device by name; `auto` takes CUDA, then MPS, then the CPU."""
+    if name == "auto":
+        if torch.cuda.is_available():
+            return torch.device("cuda")
+        return torch.device("mps" if torch.backends.mps.is_available() else "cpu")
+    try:
+        device = torch.device(name)
+        torch.empty(1, device=device)
+    except (RuntimeError, AssertionError):
+        raise UserError(f"no device {name!r} here; use auto or cpu") from None
+    return device

@@ -1,0 +1,157 @@
+"""What a training starts from: the corpus, its statistics, the weights."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from importlib import resources
+from pathlib import Path
+
+import torch
+
+from audiovae.audio.features import LogMel
+from audiovae.config import Config, VocoderConfig, from_dict, to_dict
+from audiovae.corpus.loader import Loader
+from audiovae.corpus.store import FilesStore, Store
+from audiovae.errors import CheckpointError, ConfigError, CorpusError, UserError
+from audiovae.model.autoencoder import AudioVAE, Statistics
+from audiovae.model.vocoder import ISTFTVocoder
+from audiovae.model.weights import load_model, load_part, read_header
+
+STATISTICS_STEPS = 8
+"""Batches from which the corpus' statistics are measured."""
+
+
+def open_corpus(path: str | Path, sample_rate: int) -> Store | FilesStore:
+    """Open a store, or a folder of domain folders. Raises `CorpusError` at another sample rate."""
+    path = Path(path)
+    if not path.is_dir():
+        raise CorpusError(f"no store or folder at {path}; make one with `audiovae prepare`")
+    store = (
+        Store.open(path)
+        if (path / "store.json").is_file()
+        else FilesStore(path, sample_rate=sample_rate)
+    )
+    if store.sample_rate != sample_rate:
+        raise CorpusError(
+            f"{path} holds audio at {store.sample_rate} Hz and the config asks for {sample_rate}: "
+            f"prepare it with --sample-rate {sample_rate}, or set audio.sample_rate"
+        )
+    return store
+
+
+def pick_domains(store: Store | FilesStore, domains: list[str] | None) -> list[str]:
+    """Return the domains that get a decoder, sorted. Raises `CorpusError` on an unknown one."""
+    for domain in domains or []:
+        if domain not in store.domains:
+            known = ", ".join(store.domains)
+            raise CorpusError(f"no domain {domain!r} in the store; it has {known}")
+    return sorted(set(domains or store.domains))
+
+
+def measure(store: Store | FilesStore, config: Config, domains: list[str]) -> Statistics:
+    """Measure mean and deviation of each mel band, and the median loudness, on training clips."""
+    loader = Loader(
+        store,
+        domains=domains,
+        split="train",
+        rows=2,
+        clip_samples=config.clip_samples,
+        seed=config.training.seed + 1,
+        pairing="none",
+        reader="files" if isinstance(store, FilesStore) else "memmap",
+        device="cpu",
+    )
+    loader.check()
+    logmel = LogMel(config.audio)
+    frames: list[torch.Tensor] = []
+    clips: list[torch.Tensor] = []
+    for step in range(STATISTICS_STEPS):
+        batch = loader.batch(step)
+        clips.append(torch.cat(list(batch.values())))
+        frames.append(logmel(clips[-1]))
+    values = torch.cat(frames)
+    mean, std = values.mean(dim=(0, 2)), values.std(dim=(0, 2)).clamp_min(0.5)
+    loudness = sorted(e.loudness for d in domains for e in store.entries(d, "train"))
+    if math.isnan(loudness[0]):
+        # A folder without a store: its loudness is that of the clips.
+        power = torch.cat(clips).square().mean(dim=1)
+        loudness = sorted((10 * torch.log10(power + 1e-10)).tolist())
+    return Statistics(
+        tuple(round(float(v), 4) for v in mean),
+        tuple(round(float(v), 4) for v in std),
+        round(loudness[len(loudness) // 2], 2),
+    )
+
+
+def start_model(
+    config: Config, domains: list[str], statistics: Statistics, init: str | Path | None
+) -> AudioVAE:
+    """Build a model from the seed, or from `init` where its parts fit.
+
+    The encoder, and the decoders of domains by the same name, are taken over; a new domain's
+    decoder starts from the first of them. Raises `ConfigError` when the audio contract or the
+    networks differ.
+    """
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(config.training.seed)
+        if init is None:
+            return AudioVAE(config, domains, statistics)
+        old = load_model(checkpoint_folder(init))
+        for name in ("audio", "model"):
+            if getattr(old.config, name) != getattr(config, name):
+                raise ConfigError(
+                    f"{init} has other {name} settings: train from scratch, or use them"
+                )
+        model = AudioVAE(config, domains, old.statistics)
+    model.encoder.load_state_dict(old.encoder.state_dict())
+    if model.shared is not None and old.shared is not None:
+        model.shared.load_state_dict(old.shared.state_dict())
+    for domain in domains:
+        origin = domain if domain in old.domains else old.domains[0]
+        model.decoder(domain).load_state_dict(old.decoder(origin).state_dict())
+    return model
+
+
+def checkpoint_folder(path: str | Path) -> Path:
+    """Return the checkpoint folder of a run, or the folder itself."""
+    path = Path(path)
+    if (path / "config.json").is_file():
+        return path
+    if (path / "checkpoint").is_dir() or (path / ".checkpoint.old").is_dir():
+        return path / "checkpoint"
+    raise CheckpointError(f"{path} is no run and no checkpoint folder")
+
+
+def shipped_weights() -> Path:
+    """Return the checkpoint folder that comes with the package."""
+    return Path(str(resources.files("audiovae").joinpath("weights")))
+
+
+def fitting_vocoder(config: Config) -> ISTFTVocoder | None:
+    """Return the shipped vocoder where the audio contract is its own, else nothing."""
+    folder = shipped_weights()
+    try:
+        return load_vocoder(folder, config)
+    except (CheckpointError, UserError):
+        return None
+
+
+def load_vocoder(folder: Path, config: Config) -> ISTFTVocoder:
+    """Load the vocoder of a checkpoint for a model of the same audio contract.
+
+    Raises `CheckpointError` when there is none, or when its frames mean something else.
+    """
+    header = read_header(folder)
+    path = folder / "vocoder.safetensors"
+    if not path.is_file():
+        raise CheckpointError(f"{folder} holds no vocoder")
+    if header["config"]["audio"] != to_dict(config.audio):
+        raise CheckpointError(
+            f"the vocoder of {folder} was trained for other features: "
+            "its audio settings and the model's must be the same"
+        )
+    settings = from_dict(VocoderConfig, header["config"]["vocoder"], "config.vocoder")
+    vocoder = ISTFTVocoder(dataclasses.replace(config, vocoder=settings))
+    load_part(vocoder, path)
+    return vocoder.eval()

@@ -1,0 +1,69 @@
+"""Train encoder and decoders on a corpus."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from audiovae.config import Config
+from audiovae.training.autoencoder import VAETask
+from audiovae.training.loop import Budget, run_task
+from audiovae.training.optimise import pick_device
+from audiovae.training.start import measure, open_corpus, pick_domains, start_model
+
+
+def train(
+    store: str | Path,
+    run: str | Path,
+    config: Config,
+    *,
+    domains: list[str] | None = None,
+    minutes: float | None = None,
+    audio_hours: float | None = None,
+    steps: int | None = None,
+    init: str | Path | None = None,
+    device: str = "auto",
+    progress: bool = True,
+) -> dict[str, Any]:
+    """Train an encoder and a decoder for each domain; repeat the call to resume.
+
+    Args:
+        store: a corpus store, or a folder of domain folders to read without one.
+        run: folder of the run; `run/checkpoint` is the model.
+        config: settings.
+        domains: those that get a decoder; all of the store when left out. With
+            `pairing: aligned` the other domains are heard by the encoder alone.
+        minutes: budget in minutes of this machine, turned into steps at the start.
+        audio_hours: or in hours of training clips.
+        steps: or in steps.
+        init: a checkpoint or run whose weights to start from where they fit.
+        device: `auto`, `cpu`, `cuda`, `mps`.
+        progress: write to the console.
+
+    Returns:
+        A summary: steps, seconds, the last validation, why training ended.
+    """
+    budget = Budget(minutes, audio_hours, steps)
+    place, run = pick_device(device), Path(run)
+    corpus = open_corpus(store, config.audio.sample_rate)
+    names = pick_domains(corpus, domains)
+    statistics = measure(corpus, config, names)
+    model = start_model(config, names, statistics, init).to(place)
+    task = VAETask(model, corpus, sources=corpus.domains)
+    task.describe(
+        run,
+        recipe="train",
+        seed=config.training.seed,
+        data=corpus.fingerprint,
+        hours={d: round(corpus.hours(d), 2) for d in corpus.domains},
+    )
+    return run_task(
+        task,
+        run,
+        config,
+        budget=budget,
+        fingerprint=corpus.fingerprint,
+        domains=names,
+        device=place,
+        progress=progress,
+    )

@@ -1,0 +1,115 @@
+"""What held-out recordings say of a model."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from audiovae.corpus.loader import Loader
+from audiovae.model.autoencoder import AudioVAE
+from audiovae.model.latent import DiagonalGaussian
+from audiovae.training.objective import (
+    active_units,
+    kl_by_dimension,
+    negative_log_likelihood,
+)
+
+STEPS = 3
+"""Batches of held-out clips, always the same."""
+PROBE_STEPS = 150
+
+
+class Validation:
+    """Figures of a model on fixed clips of held-out recordings."""
+
+    def __init__(self, model: AudioVAE, loader: Loader, targets: list[str]) -> None:
+        self.model, self.loader, self.targets = model, loader, targets
+
+    @torch.no_grad()
+    def measure(self, logmel: Callable[[Tensor], Tensor]) -> dict[str, Any]:
+        """Return ELBO parts in nats a feature frame, KL a dimension, active units, a probe.
+
+        `transfer_error`, with aligned clips alone, is the mean absolute difference in nats of
+        the log-mel decoded from another domain's clip and the true one. `score` is that, or the
+        negative ELBO where there are no pairs; lower is better.
+        """
+        model = self.model
+        nats, errors, transfers = [], [], []
+        posteriors: dict[str, list[DiagonalGaussian]] = {d: [] for d in self.targets}
+        for step in range(STEPS):
+            batch = self.loader.batch(step)
+            wanted = {d: logmel(batch[d]) for d in self.targets}
+            for domain in self.targets:
+                posterior = model.encode(batch[domain])
+                posteriors[domain].append(posterior)
+                made = self._decode(posterior.mean, domain, logmel)
+                decoder, kind = model.decoder(domain), model.config.model.likelihood
+                likelihood = negative_log_likelihood(wanted[domain], made, decoder.scale, kind)
+                nats.append(likelihood.mean())
+                errors.append((made - wanted[domain]).abs().mean())
+            if self.loader.pairing == "aligned" and len(self.targets) > 1:
+                for i, domain in enumerate(self.targets):
+                    other = posteriors[self.targets[i - 1]][step]
+                    made = self._decode(other.mean, domain, logmel)
+                    transfers.append((made - wanted[domain]).abs().mean())
+        every = [p for parts in posteriors.values() for p in parts]
+        dimensions = kl_by_dimension(every)
+        kl = float(dimensions.sum()) / model.config.model.latent_stride
+        reconstruction = float(torch.stack(nats).mean())
+        frames = {
+            d: torch.cat([p.mean.transpose(1, 2).flatten(0, 1) for p in parts])
+            for d, parts in posteriors.items()
+        }
+        figures: dict[str, Any] = {
+            "elbo": -(reconstruction + kl),
+            "reconstruction": reconstruction,
+            "kl": kl,
+            "mel_error": float(torch.stack(errors).mean()),
+            "active_units": active_units(torch.cat(list(frames.values()))),
+            "kl_by_dimension": [round(float(v), 4) for v in dimensions],
+        }
+        if len(frames) > 1:
+            figures["domain_accuracy"] = probe(list(frames.values()))
+        if transfers:
+            figures["transfer_error"] = float(torch.stack(transfers).mean())
+        figures["score"] = figures.get("transfer_error", -figures["elbo"])
+        return figures
+
+    def _decode(self, z: Tensor, domain: str, logmel: Callable[[Tensor], Tensor]) -> Tensor:
+        made = self.model.decode(z, domain)
+        return logmel(made) if self.model.waveform else made
+
+
+@torch.enable_grad()
+def probe(groups: list[Tensor]) -> float:
+    """Accuracy of a fresh MLP that guesses the group of a sample, on the second half of each.
+
+    Args:
+        groups: `(sample, dimension)` each; samples of one recording must be neighbours.
+    """
+    halves = [g.detach().split(max(1, len(g) // 2)) for g in groups]
+    device = groups[0].device
+    train, test = torch.cat([h[0] for h in halves]), torch.cat([h[1] for h in halves])
+    labels = [
+        torch.cat([torch.full((len(h[i]),), n) for n, h in enumerate(halves)]) for i in (0, 1)
+    ]
+    mean, std = train.mean(0), train.std(0).clamp_min(1e-4)
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(0)
+        net = nn.Sequential(nn.Linear(train.shape[1], 64), nn.GELU(), nn.Linear(64, len(groups)))
+        order = torch.stack([torch.randint(len(train), (512,)) for _ in range(PROBE_STEPS)])
+    net, order = net.to(device), order.to(device)
+    adam = torch.optim.Adam(net.parameters(), lr=3e-3)
+    known = labels[0].to(device)
+    for chosen in order:
+        loss = F.cross_entropy(net((train[chosen] - mean) / std), known[chosen])
+        adam.zero_grad(set_to_none=True)
+        loss.backward()
+        adam.step()
+    with torch.no_grad():
+        guess = net((test - mean) / std).argmax(1)
+    return float((guess == labels[1].to(device)).float().mean())

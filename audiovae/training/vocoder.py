@@ -1,0 +1,225 @@
+"""Train the vocoder on a corpus: spectral losses, then a small discriminator where asked for."""
+
+from __future__ import annotations
+
+import copy
+import dataclasses
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from audiovae.audio.augment import Augment, mix_seed
+from audiovae.audio.features import LogMel
+from audiovae.config import Config
+from audiovae.corpus.loader import Loader
+from audiovae.corpus.store import FilesStore, Store
+from audiovae.errors import ConfigError
+from audiovae.model.autoencoder import AudioVAE
+from audiovae.model.critics import (
+    SpectrogramDiscriminator,
+    discriminator_loss,
+    generator_loss,
+    matching_loss,
+)
+from audiovae.model.vocoder import ISTFTVocoder
+from audiovae.training.loop import Budget, run_task
+from audiovae.training.objective import SpectralLoss, total
+from audiovae.training.optimise import Average, Optimiser, autocast, pick_device
+from audiovae.training.start import checkpoint_folder, load_vocoder, measure, open_corpus
+
+WEIGHTS = {"mel": 1.0, "stft": 0.5, "convergence": 0.5}
+ADVERSARIAL_WEIGHTS = {"adversarial": 0.05, "matching": 0.1}
+VALIDATION_STEPS = 3
+
+
+class VocoderTask:
+    """An `ISTFTVocoder`, trained on single clips of all domains in turn."""
+
+    kind = "vocoder"
+
+    def __init__(self, vocoder: ISTFTVocoder, store: Store | FilesStore, config: Config) -> None:
+        settings = config.training
+        self.vocoder, self.config, self.store = vocoder, config, store
+        self.device = next(vocoder.parameters()).device
+        self.logmel = LogMel(config.audio).to(self.device)
+        self.loss = SpectralLoss(config.audio).to(self.device)
+        self.augment = Augment(config.augment, config.audio.sample_rate)
+        self.loaders = {split: self._loader(split) for split in ("train", "valid")}
+        self.audio_a_step = settings.rows * config.clip_samples / config.audio.sample_rate
+        self.start = copy.deepcopy(vocoder.state_dict())
+        self.statistics = measure(store, config, store.domains)
+
+    def describe(self, run: Path, **facts: Any) -> None:
+        """Set where checkpoints go and what they say of their origin."""
+        self.run, self.facts = run, facts
+
+    def _loader(self, split: str) -> Loader:
+        loader = Loader(
+            self.store,
+            domains=self.store.domains,
+            split=split,
+            rows=-(-self.config.training.rows // len(self.store.domains)),
+            clip_samples=self.config.clip_samples,
+            seed=self.config.training.seed,
+            pairing="none",
+            reader=self.config.training.reader,
+            device=self.device,
+        )
+        loader.check()
+        return loader
+
+    def clips(self, split: str, step: int) -> Tensor:
+        """Return `rows` clips `(rows, sample)` of a step, domains taking turns."""
+        settings, domains = self.config.training, self.store.domains
+        batch = self.loaders[split].batch(step)
+        first = step * settings.rows
+        turns = [domains[row % len(domains)] for row in range(first, first + settings.rows)]
+        return torch.stack([batch[d][i // len(domains)] for i, d in enumerate(turns)])
+
+    def begin(self, steps: int) -> None:
+        """Put weights back to their start and build optimisers for `steps`."""
+        settings = self.config.training
+        self.steps = steps
+        self.vocoder.load_state_dict(self.start)
+        groups = [(list(self.vocoder.parameters()), settings.learning_rate)]
+        self.optimiser = Optimiser(groups, settings, steps)
+        self.average = Average(self.vocoder.parameters(), settings.ema)
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(settings.seed)
+            self.critic = SpectrogramDiscriminator().to(self.device)
+        critic_groups = [(list(self.critic.parameters()), settings.critic_learning_rate)]
+        self.critic_optimiser = Optimiser(critic_groups, settings, steps, betas=(0.5, 0.9))
+
+    def step(self, step: int) -> dict[str, float]:
+        """Take one training step and return its figures."""
+        settings = self.config.training
+        self.vocoder.train()
+        audio = self.augment.share(
+            self.clips("train", step), mix_seed(settings.seed, step, 4), range(settings.rows)
+        )
+        logmel = self.logmel(audio)
+        with autocast(self.device, settings.precision):
+            made = self.vocoder(logmel)
+        terms, weights = self.loss(made, audio), dict(WEIGHTS)
+        if step >= self.steps * (1 - settings.adversarial_share):
+            terms |= self._judge(step, made, audio)
+            weights |= ADVERSARIAL_WEIGHTS
+        loss = total(terms, weights)
+        loss.backward()
+        self.critic.zero_grad(set_to_none=True)
+        norm = self.optimiser.apply(step, [loss.detach()])
+        self.average.update(step)
+        figures = {k: float(v.detach()) for k, v in terms.items()}
+        return figures | {
+            "loss": float(loss.detach()),
+            "norm": norm,
+            "dropped_steps": self.optimiser.bad_steps,
+        }
+
+    def _judge(self, step: int, made: Tensor, audio: Tensor) -> dict[str, Tensor]:
+        """Train the discriminator on a step's sounds, and return the generator's terms."""
+        true, _ = self.critic(audio)
+        fake, _ = self.critic(made.detach())
+        loss = discriminator_loss(true, fake)
+        loss.backward()
+        self.critic_optimiser.apply(step, [loss.detach()])
+        with torch.no_grad():
+            _, wanted = self.critic(audio)
+        fake, hidden = self.critic(made)
+        return {"adversarial": generator_loss(fake), "matching": matching_loss(wanted, hidden)}
+
+    @torch.no_grad()
+    def validate(self, step: int) -> dict[str, Any]:
+        """Return the spectral losses of the averaged weights on held-out clips."""
+        self.vocoder.eval()
+        self.average.swap()
+        try:
+            sums: dict[str, float] = {}
+            for i in range(VALIDATION_STEPS):
+                audio = self.clips("valid", i)
+                for name, value in self.loss(self.vocoder(self.logmel(audio)), audio).items():
+                    sums[name] = sums.get(name, 0.0) + float(value) / VALIDATION_STEPS
+        finally:
+            self.average.swap()
+        return sums | {"score": sum(WEIGHTS[k] * v for k, v in sums.items())}
+
+    def export(self, step: int, metrics: dict[str, Any]) -> None:
+        """Write a checkpoint folder of no domains that holds the averaged vocoder."""
+        self.average.swap()
+        try:
+            holder = AudioVAE(self.config, [], self.statistics)
+            holder.vocoder = self.vocoder
+            holder.provenance = {**self.facts, "steps": step, "valid": metrics}
+            holder.save_pretrained(self.run / "checkpoint")
+        finally:
+            self.average.swap()
+
+    def state_dict(self) -> dict[str, Any]:
+        """Return all that a resumed run needs."""
+        return {
+            "vocoder": self.vocoder.state_dict(),
+            "average": self.average.shadow,
+            "optimiser": self.optimiser.state_dict(),
+            "critic": self.critic.state_dict(),
+            "critic_optimiser": self.critic_optimiser.state_dict(),
+        }
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Restore what `state_dict` returned."""
+        self.vocoder.load_state_dict(state["vocoder"])
+        for shadow, saved in zip(self.average.shadow, state["average"], strict=True):
+            shadow.copy_(saved)
+        self.optimiser.load_state_dict(state["optimiser"])
+        self.critic.load_state_dict(state["critic"])
+        self.critic_optimiser.load_state_dict(state["critic_optimiser"])
+
+
+def train_vocoder(
+    store: str | Path,
+    run: str | Path,
+    config: Config,
+    *,
+    minutes: float | None = None,
+    audio_hours: float | None = None,
+    steps: int | None = None,
+    init: str | Path | None = None,
+    device: str = "auto",
+    progress: bool = True,
+) -> dict[str, Any]:
+    """Train a vocoder on all domains of a store; repeat the call to resume.
+
+    `training.rows` is the number of clips in a step here. `init` is a checkpoint or run with a
+    vocoder to go on from; its audio settings must be the config's. For the other arguments and
+    the return value see `audiovae.train`.
+    """
+    if config.audio.features == "waveform":
+        raise ConfigError("waveform decoders give sound themselves: they need no vocoder")
+    budget = Budget(minutes, audio_hours, steps)
+    place, run = pick_device(device), Path(run)
+    corpus = open_corpus(store, config.audio.sample_rate)
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(config.training.seed)
+        vocoder = ISTFTVocoder(config)
+    if init is not None:
+        vocoder = load_vocoder(checkpoint_folder(init), config)
+        config = dataclasses.replace(config, vocoder=vocoder.config.vocoder)
+    task = VocoderTask(vocoder.to(place), corpus, config)
+    task.describe(
+        run,
+        recipe="train-vocoder",
+        seed=config.training.seed,
+        data=corpus.fingerprint,
+        hours={d: round(corpus.hours(d), 2) for d in corpus.domains},
+    )
+    return run_task(
+        task,
+        run,
+        config,
+        budget=budget,
+        fingerprint=corpus.fingerprint,
+        domains=corpus.domains,
+        device=place,
+        progress=progress,
+    )
