@@ -1,0 +1,141 @@
+"""Which model is meant, and with what vocoder."""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import importlib.util
+import re
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+
+from audiovae.errors import CheckpointError
+from audiovae.model.autoencoder import AudioVAE
+from audiovae.model.vocoder import ISTFTVocoder
+from audiovae.model.weights import load_model, read_header
+from audiovae.training.optimise import pick_device
+from audiovae.training.start import checkpoint_folder, load_vocoder, shipped_weights
+
+HUB_ID = re.compile(r"[\w.-]+/[\w.-]+")
+
+
+@dataclass(frozen=True)
+class Resolved:
+    """A model that is ready, and what to say of it."""
+
+    model: AudioVAE
+    source: str
+    """Where it was found."""
+    note: str
+    """In one line: the model, and what turns its log-mel frames into sound."""
+
+
+def resolve_model(
+    path: str | Path | None = None, *, vocoder: str | Path | None = None, device: str = "auto"
+) -> AudioVAE:
+    """Return a model in evaluation mode: the one of `find_model`."""
+    return find_model(path, vocoder=vocoder, device=device).model
+
+
+def find_model(
+    path: str | Path | None = None, *, vocoder: str | Path | None = None, device: str = "auto"
+) -> Resolved:
+    """Find and load a model.
+
+    A model without a vocoder of its own gets the shipped one where its audio settings are the
+    same, and Griffin-Lim elsewhere.
+
+    Args:
+        path: a run folder, a checkpoint folder or a hub id; the shipped model when left out.
+        vocoder: a run or checkpoint folder whose vocoder to use.
+        device: `auto`, `cpu`, `cuda`, `mps`.
+
+    Raises:
+        CheckpointError: when there is no such model, or it is damaged.
+        UserError: when there is no such device.
+    """
+    place = pick_device(device)
+    folder = find_checkpoint(path)
+    model = load_model(folder)
+    if not model.domains:
+        raise CheckpointError(
+            f"{folder} holds a vocoder and no domains: give it as --vocoder, with a model"
+        )
+    inverter = _attach(model, None if vocoder is None else checkpoint_folder(vocoder))
+    source = "the shipped model" if path is None else str(path)
+    return Resolved(model.to(place).eval(), source, f"{source} on {place}, sound by {inverter}")
+
+
+def _attach(model: AudioVAE, folder: Path | None) -> str:
+    """Give the model the vocoder it lacks; return what its sound is made by."""
+    if model.waveform:
+        return "its own decoders"
+    if folder is not None:
+        _use(model, load_vocoder(folder, model.config))
+        return f"the vocoder of {folder}"
+    if model.vocoder is not None:
+        return "its own vocoder"
+    if model.config.vocoder.vocoder == "griffin-lim":
+        return "Griffin-Lim, as its settings say"
+    shipped = shipped_weights()
+    if not (shipped / "vocoder.safetensors").is_file():
+        return "Griffin-Lim: it has no vocoder, and none is shipped"
+    if read_header(shipped)["config"]["audio"] != dataclasses.asdict(model.config.audio):
+        return "Griffin-Lim: it has no vocoder, and the shipped one is for other audio settings"
+    _use(model, load_vocoder(shipped, model.config))
+    return "the shipped vocoder"
+
+
+def _use(model: AudioVAE, vocoder: ISTFTVocoder) -> None:
+    model.vocoder = vocoder
+    # So that the model, saved again, says what its vocoder is.
+    model.config = dataclasses.replace(model.config, vocoder=vocoder.config.vocoder)
+
+
+def find_checkpoint(path: str | Path | None = None) -> Path:
+    """Return the checkpoint folder of a run, a checkpoint, a hub id or the shipped model."""
+    if path is None:
+        folder = shipped_weights()
+        if not (folder / "config.json").is_file():
+            raise CheckpointError(
+                "this installation has no shipped model: name one, as in --model RUN, "
+                "or install the package again"
+            )
+        return folder
+    folder = Path(path)
+    if folder.is_dir():
+        return checkpoint_folder(folder)
+    if folder.exists():
+        raise CheckpointError(f"{folder} is a file; expected a run or checkpoint folder")
+    if HUB_ID.fullmatch(str(path)):
+        return _download(str(path))
+    raise CheckpointError(f"no model at {folder}; expected a run folder or a checkpoint folder")
+
+
+def _download(name: str) -> Path:
+    """Return the checkpoint folder of a model on the hub, in the hub's own cache."""
+    if importlib.util.find_spec("huggingface_hub") is None:
+        raise CheckpointError(
+            f"no folder {name}; if it is a model on the hub, install audiovae[hub] to fetch it"
+        )
+    from huggingface_hub import snapshot_download
+
+    patterns = ["*.json", "*.safetensors", "decoders/*.safetensors", "README.md"]
+    try:
+        return checkpoint_folder(snapshot_download(name, allow_patterns=patterns))
+    except CheckpointError:
+        raise
+    except Exception as error:
+        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
+        raise CheckpointError(f"no folder {name}, and the hub gave no model: {reason}") from None
+
+
+def fingerprint(model: AudioVAE) -> str:
+    """Return 16 hexadecimal digits that say which encoder made an embedding."""
+    digest = hashlib.sha256()
+    for name, tensor in sorted(model.encoder.state_dict().items()):
+        digest.update(name.encode())
+        digest.update(tensor.detach().cpu().to(torch.float32).contiguous().numpy().tobytes())
+    return digest.hexdigest()[:16]

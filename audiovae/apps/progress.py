@@ -1,0 +1,62 @@
+"""Progress of long work: a bar on a terminal, now and then a plain line elsewhere."""
+
+from __future__ import annotations
+
+import sys
+import time
+from types import TracebackType
+
+from tqdm import tqdm
+
+DELAY = 2.0
+"""Seconds before anything is shown."""
+LINE_EVERY = 10.0
+"""Seconds between plain lines."""
+
+
+class Progress:
+    """Counts seconds of audio done, on the standard error stream.
+
+    Args:
+        total: seconds of audio in all.
+        label: what is being done.
+        enabled: whether to show anything.
+    """
+
+    def __init__(self, total: float, label: str, enabled: bool) -> None:
+        self.total, self.label, self.done = total, label, 0.0
+        terminal = sys.stderr.isatty()
+        self.lines = enabled and not terminal
+        self.started = time.monotonic()
+        self.next_line = self.started + DELAY
+        self.bar = tqdm(
+            total=round(total, 1),
+            desc=label,
+            unit="s",
+            delay=DELAY,
+            leave=False,
+            disable=not (enabled and terminal),
+        )
+
+    def advance(self, seconds: float) -> None:
+        """Count some audio as done."""
+        self.done += seconds
+        self.bar.update(seconds)
+        now = time.monotonic()
+        if self.lines and now >= self.next_line:
+            self.next_line = now + LINE_EVERY
+            speed = self.done / (now - self.started)
+            left = (self.total - self.done) / max(speed, 1e-9)
+            text = f"{self.label}: {self.done:.0f} of {self.total:.0f} s of audio"
+            print(f"{text}, {speed:.1f} times real time, {left:.0f} s left", file=sys.stderr)
+
+    def __enter__(self) -> Progress:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.bar.close()

@@ -1,0 +1,174 @@
+"""Decoders of sound files behind one interface, and libsndfile's, which reads most of them."""
+
+from __future__ import annotations
+
+import os
+from abc import ABC, abstractmethod
+from dataclasses import dataclass
+from pathlib import Path
+from types import TracebackType
+
+import numpy as np
+import soundfile
+
+from audiovae.audio.sniff import EXPECTED, check_file, identify, is_cut
+from audiovae.errors import AudioError
+
+LOUDEST = 1000.0
+"""Amplitude (60 dB over full scale) above which samples can't be meant as sound."""
+
+
+@dataclass(frozen=True)
+class AudioInfo:
+    """What a sound file's header says."""
+
+    path: Path
+    frames: int
+    """Samples a channel."""
+    sample_rate: int
+    """Hertz."""
+    channels: int
+    format: str
+    """WAV, FLAC, OGG, OPUS, MP3, AIFF, M4A, AAC…"""
+
+    @property
+    def seconds(self) -> float:
+        """Length in seconds."""
+        return self.frames / self.sample_rate
+
+
+def truncated(path: Path, why: str) -> AudioError:
+    """Return the error for a file whose end is missing."""
+    return AudioError(f"{path} is truncated: {why}; copy or export it again")
+
+
+class Decoder(ABC):
+    """An open sound file: `seek`, then `read` in order. A context manager."""
+
+    info: AudioInfo
+    position: int = 0
+    """Frame that the next `read` starts at."""
+
+    def read(self, frames: int) -> np.ndarray:
+        """Return the next frames, up to the file's end, `(channels, frames)` float32.
+
+        Raises `AudioError` when the file ends before its header says, or holds NaN, infinity or
+        samples far beyond full scale.
+        """
+        path, count = self.info.path, min(frames, self.info.frames - self.position)
+        audio = self._read(count)
+        if audio.shape[1] < count:
+            held = self.position + audio.shape[1]
+            raise truncated(path, f"its header says {self.info.frames} frames, it holds {held}")
+        self.position += count
+        peak = np.abs(audio).max(initial=0.0)
+        if not np.isfinite(peak):
+            raise AudioError(f"{path} holds NaN or infinite samples; export it again")
+        if peak > LOUDEST:
+            raise AudioError(
+                f"{path} holds samples of {peak:.3g}, and full scale is 1; export it again"
+            )
+        return audio
+
+    def check_end(self) -> None:
+        """Raise `AudioError` unless the last frame that the header promises is there."""
+        if self.info.frames:
+            self.seek(self.info.frames - 1)
+            self.read(1)
+
+    @abstractmethod
+    def seek(self, frame: int) -> None:
+        """Go to a frame of the file."""
+
+    @abstractmethod
+    def _read(self, frames: int) -> np.ndarray:
+        """Return up to `frames` frames, `(channels, frames)` float32."""
+
+    @abstractmethod
+    def close(self) -> None:
+        """Close the file."""
+
+    def __enter__(self) -> Decoder:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.close()
+
+
+def open_audio(path: str | Path) -> Decoder:
+    """Open a sound file by what it holds, whatever its suffix; raise `AudioError` if it is none."""
+    path = Path(path)
+    size = check_file(path)
+    try:
+        with open(path, "rb") as file:
+            kind = identify(path, file)
+            if is_cut(kind, file, size):
+                raise truncated(path, "its header says more than the file holds")
+    except OSError as error:
+        raise AudioError(f"{path} can't be read: {error.strerror}; check the disk") from None
+    if kind in ("M4A", "AAC"):
+        from audiovae.audio.ffmpeg import FFmpegDecoder
+
+        return FFmpegDecoder(path, kind)
+    return SoundFileDecoder(path, kind)
+
+
+class SoundFileDecoder(Decoder):
+    """WAV, FLAC, Ogg, Opus, MP3, AIFF and their kin through libsndfile."""
+
+    def __init__(self, path: Path, kind: str) -> None:
+        # Bytes, because a POSIX file name need not be text.
+        name = str(path) if os.name == "nt" else os.fsencode(path)
+        try:
+            self.file = soundfile.SoundFile(name)
+        except soundfile.LibsndfileError as error:
+            raise _refused(path, kind, error) from None
+        except TypeError:
+            raise AudioError(
+                f"{path} is {kind} under the suffix of bare samples; rename it"
+            ) from None
+        file = self.file
+        form = "OPUS" if file.subtype == "OPUS" else file.format
+        self.info = AudioInfo(path, file.frames, file.samplerate, file.channels, form)
+        if file.frames >= 1 << 62:
+            file.close()
+            raise AudioError(f"{path} does not say how long it is; export it again to a file")
+
+    def seek(self, frame: int) -> None:
+        """Go to a frame of the file."""
+        try:
+            self.file.seek(frame)
+        except soundfile.LibsndfileError:
+            raise truncated(self.info.path, f"frame {frame} can't be reached") from None
+        self.position = frame
+
+    def _read(self, frames: int) -> np.ndarray:
+        try:
+            return self.file.read(frames, dtype="float32", always_2d=True).T
+        except soundfile.LibsndfileError as error:
+            where = f"decoding fails after frame {self.position}"
+            raise truncated(self.info.path, f"{where} ({words_of(error)})") from None
+
+    def close(self) -> None:
+        """Close the file."""
+        self.file.close()
+
+
+def words_of(error: Exception) -> str:
+    """Return what a library says of an error, on one line."""
+    text = getattr(error, "error_string", "") or "error " + str(getattr(error, "code", "unknown"))
+    return " ".join(text.split()).rstrip(".")
+
+
+def _refused(path: Path, kind: str, error: Exception) -> AudioError:
+    words = words_of(error)
+    if kind == "MP3":
+        return AudioError(f"{path} is mislabelled or damaged: no MPEG audio in it; {EXPECTED}")
+    if "unsupported" in words.lower() or "not implemented" in words.lower():
+        return AudioError(f"{path} is {kind} with an unknown encoding ({words}); {EXPECTED}")
+    return truncated(path, f"it begins as {kind}, but can't be decoded ({words})")

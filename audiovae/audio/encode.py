@@ -1,0 +1,149 @@
+"""Writing sound files: atomically, and never over an input."""
+
+from __future__ import annotations
+
+import os
+import secrets
+from collections.abc import Iterable
+from pathlib import Path
+from types import TracebackType
+from typing import Literal
+
+import numpy as np
+import soundfile
+
+from audiovae.errors import AudioError
+
+FORMATS = {".wav": "WAV", ".flac": "FLAC", ".ogg": "OGG"}
+"""Format by suffix."""
+PIECE = 1 << 16
+"""Frames encoded at once: libsndfile's Vorbis encoder overflows its stack on long arrays."""
+WAV_BYTES = (1 << 32) - (1 << 16)
+"""Most bytes of sound in a WAV file."""
+
+
+def write(
+    path: str | Path,
+    audio: np.ndarray,
+    sample_rate: int,
+    inputs: Iterable[str | Path] = (),
+    bits: Literal[16, 24] = 24,
+) -> Path:
+    """Write a WAV, FLAC or Ogg file, by the suffix of `path`.
+
+    Args:
+        path: the file; its folder is made where it is missing.
+        audio: `(samples,)` or `(channels, samples)`, clipped to plus or minus 1.
+        sample_rate: in hertz.
+        inputs: files that must not be overwritten.
+        bits: sample size of WAV and FLAC.
+
+    Returns:
+        `path`. The file has its name only when it is complete.
+
+    Raises `AudioError` for another suffix, NaN or infinity, a file that is one of `inputs`, or a
+    place that can't be written.
+    """
+    audio = np.atleast_2d(np.asarray(audio))
+    with Writer(path, sample_rate, len(audio), inputs, bits) as writer:
+        writer.append(audio)
+    return writer.path
+
+
+class Writer:
+    """A sound file written block by block, which gets its name when its context ends well."""
+
+    def __init__(
+        self,
+        path: str | Path,
+        sample_rate: int,
+        channels: int,
+        inputs: Iterable[str | Path] = (),
+        bits: Literal[16, 24] = 24,
+    ) -> None:
+        """Take the arguments of `write`, with the number of channels for the audio."""
+        self.path = Path(path)
+        self.sample_rate = sample_rate
+        self.channels = channels
+        self.bits = bits
+        self.inputs = [Path(item) for item in inputs]
+        self.frames = 0
+        """Frames written so far."""
+        suffix = self.path.suffix.lower()
+        if suffix not in FORMATS:
+            raise AudioError(
+                f"{self.path} can't be written: {suffix or 'no suffix'} is not known; "
+                "expected .wav, .flac or .ogg"
+            )
+        self.format = FORMATS[suffix]
+        if channels < 1 or sample_rate < 1:
+            raise ValueError(f"{channels} channels at {sample_rate} Hz can't be written")
+        self._check_target()
+
+    def _check_target(self) -> None:
+        if self.path.is_dir():
+            raise AudioError(f"{self.path} is a folder; expected the name of a file to write")
+        for item in self.inputs:
+            if self.path.exists() and item.exists() and os.path.samefile(self.path, item):
+                raise AudioError(f"{self.path} is an input and stays as it is; name another output")
+
+    def __enter__(self) -> Writer:
+        name = f".{self.path.stem[:64]}.{secrets.token_hex(6)}{self.path.suffix}"
+        self._temporary = self.path.parent / name
+        subtype = "VORBIS" if self.format == "OGG" else f"PCM_{self.bits}"
+        try:
+            self.path.parent.mkdir(parents=True, exist_ok=True)
+            # libsndfile's own word for a place that can't be written is "System error".
+            self._temporary.touch(exist_ok=False)
+            target = self._temporary
+            self._file = soundfile.SoundFile(
+                str(target) if os.name == "nt" else os.fsencode(target),
+                "w",
+                self.sample_rate,
+                self.channels,
+                subtype,
+                format=self.format,
+            )
+        except OSError as error:
+            raise AudioError(f"{self.path} can't be written: {error.strerror}") from None
+        except soundfile.LibsndfileError as error:
+            self._temporary.unlink(missing_ok=True)
+            what = f"{self.channels} channels at {self.sample_rate} Hz"
+            raise AudioError(
+                f"{self.path} can't be written as {self.format} with {what}: "
+                f"{error.error_string.strip() or 'not possible'}; try .wav"
+            ) from None
+        return self
+
+    def append(self, audio: np.ndarray) -> None:
+        """Write the next `(channels, n)`, or `(n,)` for one channel, clipped to plus or minus 1."""
+        audio = np.atleast_2d(np.asarray(audio))
+        if audio.ndim != 2 or len(audio) != self.channels:
+            raise ValueError(f"expected ({self.channels}, n) samples, got {audio.shape}")
+        if not np.isfinite(audio).all():
+            raise AudioError(f"{self.path} is not written: the sound holds NaN or infinity")
+        self.frames += audio.shape[1]
+        if self.format == "WAV" and self.frames * self.channels * self.bits // 8 > WAV_BYTES:
+            raise AudioError(f"{self.path} would exceed 4 GiB, the most of a WAV file; use .flac")
+        try:
+            for start in range(0, audio.shape[1], PIECE):
+                piece = audio[:, start : start + PIECE].astype(np.float32)
+                self._file.write(np.ascontiguousarray(piece.clip(-1, 1).T))
+        except (OSError, soundfile.LibsndfileError) as error:
+            raise AudioError(f"{self.path} can't be written: {error}; is the disk full?") from None
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        try:
+            self._file.close()
+            if kind is None:
+                self._check_target()
+                os.replace(self._temporary, self.path)
+        except OSError as problem:
+            raise AudioError(f"{self.path} can't be written: {problem.strerror}") from None
+        finally:
+            self._temporary.unlink(missing_ok=True)

@@ -1,0 +1,99 @@
+"""The decoder of M4A and AAC, through PyAV."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from audiovae.audio.decode import AudioInfo, Decoder, truncated, words_of
+from audiovae.audio.sniff import EXPECTED
+from audiovae.errors import AudioError
+
+AAC_PREROLL = 0.5
+"""Seconds decoded before a range, after which AAC no longer depends on what came before."""
+AAC_FRAME = 2048
+"""Most samples in an AAC frame: a last one may be missing without a cut."""
+
+
+class FFmpegDecoder(Decoder):
+    """M4A and AAC through PyAV, which the extra `codecs` brings."""
+
+    def __init__(self, path: Path, kind: str) -> None:
+        try:
+            import av
+        except ImportError:
+            raise AudioError(
+                f"{path} is {kind}, which needs PyAV: pip install 'audiovae[codecs]'"
+            ) from None
+        self.av: Any = av
+        try:
+            self.container: Any = av.open(os.fspath(path))
+            if not self.container.streams.audio:
+                self.container.close()
+                raise AudioError(f"{path} holds no sound, only other streams; {EXPECTED}")
+            self.stream: Any = self.container.streams.audio[0]
+            self.indexed = kind == "M4A"
+            rate, channels = self.stream.codec_context.sample_rate, self.stream.channels
+            self.info = AudioInfo(path, self._count(rate), rate, channels, kind)
+            self.seek(0)
+        except (av.FFmpegError, ValueError) as error:
+            if isinstance(error, AudioError):
+                raise
+            raise truncated(path, f"it begins as {kind}, but can't be decoded") from None
+
+    def _count(self, rate: int) -> int:
+        """Return the frames: an MP4 file's header knows them, bare AAC has to be walked through."""
+        if self.indexed and self.stream.duration is not None:
+            return round(self.stream.duration * self.stream.time_base * rate)
+        packets = self.container.demux(self.stream)
+        length = sum(packet.duration or 0 for packet in packets)
+        return round(length * self.stream.time_base * rate)
+
+    def seek(self, frame: int) -> None:
+        """Go to a frame of the file."""
+        rate = self.info.sample_rate
+        # Bare AAC has no index: FFmpeg would guess places from the bit rate.
+        early = max(0, frame - round(AAC_PREROLL * rate)) if self.indexed else 0
+        self.container.seek(round(early / rate / self.stream.time_base), stream=self.stream)
+        self.position = frame
+        self._blocks = self._decode()
+        self._held = np.zeros((self.info.channels, 0), np.float32)
+
+    def _decode(self) -> Iterator[np.ndarray]:
+        """Give decoded blocks `(channels, n)` from `position` on."""
+        rate, wanted = self.info.sample_rate, self.position
+        planar = self.av.AudioResampler(format="fltp", rate=rate)
+        for frame in self.container.decode(self.stream):
+            start = round((frame.pts or 0) * frame.time_base * rate)
+            frame.pts = None
+            for block in planar.resample(frame):
+                audio = block.to_ndarray()
+                yield audio[:, max(0, wanted - start) :]
+                start += audio.shape[1]
+
+    def _read(self, frames: int) -> np.ndarray:
+        parts, count = [self._held], self._held.shape[1]
+        try:
+            while count < frames:
+                block = next(self._blocks, None)
+                if block is None:
+                    break
+                parts.append(block)
+                count += block.shape[1]
+        except self.av.FFmpegError as error:
+            raise truncated(self.info.path, f"decoding fails ({words_of(error)})") from None
+        audio = np.concatenate(parts, axis=1)
+        self._held = audio[:, frames:]
+        missing = frames - audio.shape[1]
+        at_end = self.position + frames == self.info.frames
+        if 0 < missing <= AAC_FRAME and at_end:
+            audio = np.pad(audio, ((0, 0), (0, missing)))
+        return audio[:, :frames]
+
+    def close(self) -> None:
+        """Close the file."""
+        self.container.close()

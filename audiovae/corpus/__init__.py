@@ -1,0 +1,1 @@
+"""Recordings: prepared once into a store, then read as balanced batches."""

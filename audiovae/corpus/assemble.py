@@ -1,0 +1,143 @@
+"""From converted recordings to a store, and what an earlier run left that can be used again."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from audiovae.corpus.convert import Part
+from audiovae.corpus.manifest import Entry, format_entry, write_atomic
+from audiovae.corpus.store import (
+    AUDIO_FOLDER,
+    MANIFEST_FILE,
+    PARTS_FOLDER,
+    SAMPLE,
+    STORE_FILE,
+    Store,
+    audio_file,
+)
+from audiovae.errors import CorpusError
+
+COPY = 1 << 22
+"""Bytes copied at once."""
+
+
+@dataclass(frozen=True)
+class Piece:
+    """What a recording's conversion gave, and where its samples lie."""
+
+    part: Part
+    file: Path
+    offset: int = 0
+    """First sample in the file."""
+
+
+def known_pieces(
+    output: Path, key: Callable[[Entry], str], settings: dict[str, Any]
+) -> dict[str, Piece]:
+    """Return the pieces, by their keys, that the store and the parts of earlier runs hold.
+
+    A store counts when its conversion is that of `settings`, a part when it is whole.
+    """
+    pieces: dict[str, Piece] = {}
+    try:
+        store = Store.open(output)
+    except CorpusError:
+        pass
+    else:
+        if store.settings.get("conversion") == settings["conversion"]:
+            for entry in (e for domain in store.domains for e in store.entries(domain)):
+                part = Part(entry.frames, entry.sample_rate, entry.channels, entry.loudness)
+                pieces[key(entry)] = Piece(part, audio_file(output, entry.domain), entry.offset)
+            for known, reason in store.settings.get("silent", {}).items():
+                pieces[known] = Piece(Part(reason=reason), output)
+    for facts in sorted((output / PARTS_FOLDER).glob("*.json")):
+        samples = facts.with_suffix(".i16")
+        try:
+            part = Part(**json.loads(facts.read_text(encoding="ascii")))
+            whole = part.reason or samples.stat().st_size == part.frames * SAMPLE.itemsize
+        except (OSError, ValueError, TypeError):
+            continue
+        if whole:
+            pieces.setdefault(facts.stem, Piece(part, samples))
+    return pieces
+
+
+def assemble(
+    output: Path, entries: list[Entry], pieces: dict[str, Piece], settings: dict[str, Any]
+) -> bool:
+    """Write the store of `entries`, with the samples of `pieces` by path; say if it changed.
+
+    `store.json` goes first and comes last, so that a store that can be opened is whole.
+    """
+    manifest = "".join(format_entry(entry) + "\n" for entry in entries)
+    header = json.dumps(settings, indent=1) + "\n"
+    parts = output / PARTS_FOLDER
+    if _read(output / STORE_FILE) == header and _read(output / MANIFEST_FILE) == manifest:
+        try:
+            Store.open(output)
+        except CorpusError:
+            pass
+        else:
+            shutil.rmtree(parts, ignore_errors=True)
+            return False
+    fresh = parts / "new"
+    shutil.rmtree(fresh, ignore_errors=True)
+    fresh.mkdir(parents=True)
+    domains: dict[str, list[Entry]] = {}
+    for entry in entries:
+        domains.setdefault(entry.domain, []).append(entry)
+    for domain, members in domains.items():
+        if not _in_place(audio_file(output, domain), members, pieces):
+            _join(fresh / f"{domain}.i16", members, pieces)
+    (output / STORE_FILE).unlink(missing_ok=True)
+    (output / AUDIO_FOLDER).mkdir(exist_ok=True)
+    for old in (output / AUDIO_FOLDER).iterdir():
+        if old.name not in {f"{domain}.i16" for domain in domains}:
+            old.unlink()
+    for file in fresh.iterdir():
+        os.replace(file, output / AUDIO_FOLDER / file.name)
+    write_atomic(output / MANIFEST_FILE, manifest)
+    write_atomic(output / STORE_FILE, header)
+    shutil.rmtree(parts)
+    return True
+
+
+def _read(path: Path) -> str | None:
+    try:
+        return path.read_text(encoding="ascii")
+    except (OSError, UnicodeDecodeError):
+        return None
+
+
+def _in_place(target: Path, members: list[Entry], pieces: dict[str, Piece]) -> bool:
+    """Say whether a domain's file already is what its entries describe."""
+    size = sum(entry.frames for entry in members) * SAMPLE.itemsize
+    return (
+        target.is_file()
+        and target.stat().st_size == size
+        and all(
+            pieces[e.path].file == target and pieces[e.path].offset == e.offset for e in members
+        )
+    )
+
+
+def _join(target: Path, members: list[Entry], pieces: dict[str, Piece]) -> None:
+    """Write the recordings of a domain one after the other."""
+    with open(target, "wb") as out:
+        for entry in members:
+            piece = pieces[entry.path]
+            with open(piece.file, "rb") as samples:
+                samples.seek(piece.offset * SAMPLE.itemsize)
+                left = entry.frames * SAMPLE.itemsize
+                while left:
+                    block = samples.read(min(left, COPY))
+                    if not block:
+                        raise CorpusError(f"{piece.file} is shorter than it was: run it again")
+                    out.write(block)
+                    left -= len(block)

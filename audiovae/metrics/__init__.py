@@ -1,0 +1,1 @@
+"""Figures of merit: functions of arrays that know no model."""

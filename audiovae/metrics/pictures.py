@@ -1,0 +1,90 @@
+"""Spectrograms as pictures."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import soxr
+
+RATE = 16_000
+N_FFT, BANDS = 1024, 96
+COLUMNS = 480
+"""About how many frames a picture shows, whatever the length."""
+RANGE_DB = 70.0
+WIDTH = 4
+"""Pictures in a row."""
+
+
+def draw_spectrograms(
+    shown: Sequence[tuple[str, np.ndarray]], sample_rate: int, path: Path
+) -> Path:
+    """Draw mel spectrograms beside each other into a PNG file, on one scale of decibels.
+
+    Args:
+        shown: titles and sounds `(sample,)`; more channels are mixed down.
+        sample_rate: of all of them, in hertz.
+        path: the file to write.
+    """
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+
+    columns = min(WIDTH, len(shown))
+    rows = -(-len(shown) // columns)
+    figure = Figure(figsize=(3.2 * columns, 2.1 * rows), dpi=100, layout="constrained")
+    FigureCanvasAgg(figure)
+    grid = figure.subplots(rows, columns, squeeze=False).ravel()
+    for axes in grid:
+        axes.set_axis_off()
+    pictures = [_decibels(audio, sample_rate) for _, audio in shown]
+    top = max(float(p.max()) for p in pictures)
+    for axes, (title, audio), picture in zip(grid, shown, pictures, strict=False):
+        axes.set_axis_on()
+        seconds = audio.shape[-1] / sample_rate
+        axes.imshow(
+            picture,
+            origin="lower",
+            aspect="auto",
+            extent=(0.0, seconds, 0.0, BANDS),
+            vmin=top - RANGE_DB,
+            vmax=top,
+            cmap="magma",
+            interpolation="nearest",
+        )
+        # A title is text, not a formula: a dollar sign must stay one.
+        axes.set_title(title, fontsize=9, parse_math=False)
+        axes.set_yticks([])
+        axes.tick_params(labelsize=7)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    figure.savefig(path, format="png")
+    return path
+
+
+def _decibels(audio: np.ndarray, sample_rate: int) -> np.ndarray:
+    """Return a mel spectrogram `(band, frame)` in decibels of a full-scale sine."""
+    audio = np.asarray(audio, np.float32)
+    audio = audio.mean(axis=0) if audio.ndim > 1 else audio
+    if sample_rate != RATE:
+        audio = soxr.resample(audio, sample_rate, RATE)
+    hop = max(N_FFT // 8, -(-len(audio) // COLUMNS))
+    padded = np.pad(audio, (N_FFT // 2, N_FFT))
+    frames = np.lib.stride_tricks.sliding_window_view(padded, N_FFT)[: len(audio) + 1 : hop]
+    window = np.hanning(N_FFT).astype(np.float32)
+    spectra = np.abs(np.fft.rfft(frames * window, axis=1)) * (2 / window.sum())
+    mels = np.square(spectra) @ _filters().T
+    return 10 * np.log10(np.maximum(mels.T, 1e-10))
+
+
+def _filters() -> np.ndarray:
+    """Return triangular mel filters `(band, bin)`, O'Shaughnessy's scale."""
+    mels = np.linspace(0, 2595 * np.log10(1 + RATE / 2 / 700), BANDS + 2)
+    edges = 700 * (10 ** (mels / 2595) - 1)
+    bins = np.linspace(0, RATE / 2, N_FFT // 2 + 1)
+    rise = (bins - edges[:-2, None]) / (edges[1:-1] - edges[:-2])[:, None]
+    fall = (edges[2:, None] - bins) / (edges[2:] - edges[1:-1])[:, None]
+    filters = np.maximum(0, np.minimum(rise, fall))
+    # Low bands are narrower than a bin: those that caught none take the nearest.
+    empty = np.nonzero(filters.sum(axis=1) == 0)[0]
+    filters[empty, np.abs(bins[:, None] - edges[empty + 1]).argmin(axis=0)] = 1.0
+    return filters

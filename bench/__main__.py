@@ -1,0 +1,56 @@
+"""Time every stage on one and two threads and write the table: `python -m bench`.
+
+Each number of threads runs in a process of its own, since the libraries read it when they start.
+Inside one, the stages take turns, so that a slow minute of the machine falls on all of them.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+from bench.table import write_table
+
+HERE = Path(__file__).parent
+
+
+def main() -> None:
+    """Parse, run a process for each number of threads, write the table."""
+    parser = argparse.ArgumentParser(prog="python -m bench", description=__doc__.splitlines()[0])
+    parser.add_argument("--threads", type=int, nargs="+", default=[1, 2])
+    parser.add_argument("--repeats", type=int, default=9, help="timings of each stage")
+    parser.add_argument("--seconds", type=float, default=10.0, help="length of the sound used")
+    parser.add_argument("-o", "--output", type=Path, default=HERE / "bench.md")
+    parser.add_argument("--worker", action="store_true", help=argparse.SUPPRESS)
+    args = parser.parse_args()
+    if args.worker:
+        from bench.stages import measure
+
+        print(json.dumps(measure(args.threads[0], args.repeats, args.seconds)))
+        return
+    results = {}
+    for threads in args.threads:
+        print(f"timing on {threads} thread{'s' * (threads > 1)}", file=sys.stderr, flush=True)
+        results[threads] = run_worker(threads, args.repeats, args.seconds)
+    table = write_table(results, args.output)
+    print(table)
+
+
+def run_worker(threads: int, repeats: int, seconds: float) -> dict:
+    """Time all stages in a process of its own and return what it printed."""
+    count = str(threads)
+    names = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS", "NUMBA_NUM_THREADS")
+    command = [sys.executable, "-m", "bench", "--worker", "--threads", count]
+    command += ["--repeats", str(repeats), "--seconds", str(seconds)]
+    paths = [str(HERE.parent), *filter(None, [os.environ.get("PYTHONPATH")])]
+    environment = os.environ | dict.fromkeys(names, count) | {"PYTHONPATH": os.pathsep.join(paths)}
+    done = subprocess.run(command, env=environment, stdout=subprocess.PIPE, text=True, check=True)
+    return json.loads(done.stdout.splitlines()[-1])
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,67 @@
+"""The table: medians, and how many times faster than real time."""
+
+from __future__ import annotations
+
+import datetime
+import os
+import platform
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+HEAD = """# Speed
+
+`python -m bench` wrote this file. "× real time" is seconds of audio a second. Times are medians
+over interleaved repeats; each number of threads ran in its own process. Compare rows of one run
+only: processors differ, and so do days.
+"""
+
+
+def write_table(results: dict[int, dict[str, Any]], path: Path) -> str:
+    """Write the results by number of threads as Markdown, and return it."""
+    counts = list(results)
+    first = results[counts[0]]
+    header = "| stage | audio, s |"
+    rule = "|---|--:|"
+    for count in counts:
+        header += f" {count} thread{'s' * (count > 1)}, ms | × real time |"
+        rule += "--:|--:|"
+    lines = [header, rule]
+    for name, row in first["stages"].items():
+        line = f"| {name} | {row['audio']:.1f} |"
+        for count in counts:
+            seconds = results[count]["stages"][name]["seconds"]
+            line += f" {1000 * seconds:.1f} | {row['audio'] / seconds:,.0f} |"
+        lines.append(line)
+    notes = [
+        f"- Machine: {machine()}.",
+        f"- Software: Python {platform.python_version()}, "
+        + ", ".join(f"{name} {version(name)}" for name in ("torch", "torchaudio", "numpy"))
+        + ".",
+        f"- Model: the default config, eight domains, {first['weights']} weights. A training step "
+        "has 24 clips of 1.5 s, a vocoder's 8; both in bf16 where the processor has it.",
+        f"- {first['repeats']} repeats, {datetime.date.today().isoformat()}.",
+    ]
+    text = "\n".join([HEAD, *lines, "", *notes]) + "\n"
+    path.write_text(text, encoding="utf-8")
+    return text
+
+
+def machine() -> str:
+    """Return the processor's name, its number of threads and the memory."""
+    name = platform.processor() or platform.machine()
+    info = Path("/proc/cpuinfo")
+    if info.is_file():
+        facts = dict(
+            (part.strip() for part in line.split(":", 1))
+            for line in info.read_text().splitlines()
+            if ":" in line
+        )
+        name = facts.get("model name", name)
+        flags = facts.get("flags", "").split()
+        name += " with bf16" if "avx512_bf16" in flags else ""
+    memory = ""
+    if hasattr(os, "sysconf") and "SC_PHYS_PAGES" in os.sysconf_names:
+        size = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+        memory = f", {size / 2**30:.0f} GiB of memory"
+    return f"{name}, {os.cpu_count()} hardware threads{memory}, {platform.system()}"

@@ -1,0 +1,286 @@
+"""Training: resume to the bit, kill -9, bad gradients, what a run refuses, a new domain."""
+
+import dataclasses
+import json
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+import soundfile
+import torch
+from torch import nn
+
+from audiovae.config import Config, TrainingConfig, from_dict, to_dict
+from audiovae.corpus.prepare import prepare
+from audiovae.errors import CheckpointError, ConfigError, CorpusError, UserError
+from audiovae.model.autoencoder import AudioVAE
+from audiovae.training.add_domain import add_domain
+from audiovae.training.autoencoder import VAETask as _Task
+from audiovae.training.loop import Budget
+from audiovae.training.optimise import MOST_BAD_STEPS, Average, Optimiser, learning_rate
+from audiovae.training.trainer import train
+from audiovae.training.validate import probe
+from audiovae.training.vocoder import train_vocoder
+
+RATE = 16_000
+BASE = {
+    "audio": {"sample_rate": RATE, "n_fft": 512, "hop_length": 128, "n_mels": 40},
+    "model": {
+        "latent_dim": 6, "encoder_width": 16, "encoder_blocks": [1, 1],
+        "decoder_width": 16, "decoder_blocks": [1, 1],
+    },
+    "vocoder": {"width": 16, "blocks": 1},
+    "training": {
+        "rows": 2, "clip": 0.25, "log_every": 1, "validate_every": 5, "checkpoint_every": 5,
+        "precision": "fp32",
+    },
+}  # fmt: skip
+
+
+def config(**sections) -> Config:
+    values = {k: dict(v) for k, v in BASE.items()}
+    for section, settings in sections.items():
+        values.setdefault(section, {}).update(settings)
+    return from_dict(Config, values)
+
+
+def write_music(folder: Path, domains=("one", "two"), files=4) -> Path:
+    """Write short tones; each domain has a timbre of its own."""
+    time_ = np.arange(2 * RATE) / RATE
+    for d, domain in enumerate(domains):
+        (folder / domain).mkdir(parents=True)
+        for i in range(files):
+            pitch = 220 * 2 ** (i / 12)
+            tone = sum(np.sin(2 * np.pi * pitch * (k + 1) * time_) / (k + 1 + d) for k in range(4))
+            soundfile.write(folder / domain / f"{i}.wav", 0.1 * tone + i * 1e-4, RATE)
+    groups = {f"{d}/{i}.wav": f"piece {i}" for d in domains for i in range(files)}
+    (folder / "groups.json").write_text(json.dumps(groups))
+    return folder
+
+
+@pytest.fixture(scope="module")
+def store(tmp_path_factory) -> Path:
+    root = tmp_path_factory.mktemp("corpus")
+    music = write_music(root / "music", ("one", "three", "two"))
+    prepare(music, root / "store", sample_rate=RATE, valid=0.25, workers=1, progress=False)
+    return root / "store"
+
+
+def weights(run: Path) -> dict[str, torch.Tensor]:
+    return torch.load(run / "state.pt", weights_only=True)["task"]["model"]
+
+
+def losses(run: Path) -> list[float]:
+    lines = [json.loads(line) for line in (run / "metrics.jsonl").read_text().splitlines()]
+    return [line["loss"] for line in lines if line["kind"] == "train"]
+
+
+@pytest.mark.parametrize(
+    "sections",
+    [
+        {},
+        {"training": {"pairing": "aligned", "accumulate": 2}, "objective": {"confusion": "mmd"}},
+        {"audio": {"features": "waveform"}, "objective": {"confusion": "none"}},
+        {"model": {"share": "trunk", "likelihood": "gaussian"}},
+    ],
+    ids=["adversarial", "aligned-mmd", "waveform", "trunk-gaussian"],
+)
+def test_ten_steps_equal_five_and_a_resume_of_five(sections, store, tmp_path, monkeypatch):
+    settings = config(**sections)
+    whole, halves = tmp_path / "whole", tmp_path / "halves"
+    train(store, whole, settings, domains=["one", "two"], steps=10, progress=False)
+
+    class Stop(Exception):
+        pass
+
+    def stop_at(self, step, metrics, export=_Task.export):
+        export(self, step, metrics)
+        if step == 5:
+            raise Stop
+
+    with monkeypatch.context() as patch:
+        patch.setattr(_Task, "export", stop_at)
+        with pytest.raises(Stop):
+            train(store, halves, settings, domains=["one", "two"], steps=10, progress=False)
+    train(store, halves, settings, domains=["one", "two"], steps=10, progress=False)
+    one, two = weights(whole), weights(halves)
+    assert all(torch.equal(one[k], two[k]) for k in one)
+    assert len(losses(whole)) == 10 and losses(whole) == losses(halves)
+    model = AudioVAE.from_pretrained(halves / "checkpoint")
+    assert model.domains == ["one", "two"]
+    assert model.transfer(torch.randn(1, RATE), "two").shape == (1, RATE)
+    assert list((halves / "previews").glob("*.png"))
+
+
+def test_a_run_killed_again_and_again_ends_as_an_unbroken_one(store, tmp_path):
+    script = (
+        "import json, sys; from audiovae.config import Config, from_dict;"
+        "from audiovae.training.trainer import train;"
+        "train(sys.argv[1], sys.argv[2], from_dict(Config, json.loads(sys.argv[3])), steps=12,"
+        " progress=False)"
+    )
+    settings = config(training={"checkpoint_every": 1})
+    text = json.dumps(to_dict(settings))
+    train(store, tmp_path / "whole", settings, steps=12, progress=False)
+    run = tmp_path / "run"
+    generator = np.random.default_rng(0)
+    kills = 0
+    for _ in range(40):
+        process = subprocess.Popen([sys.executable, "-c", script, str(store), str(run), text])
+        while process.poll() is None and not (run / "state.pt").is_file():
+            time.sleep(0.02)
+        if kills < 3:
+            # From now on the process saves state after every step.
+            seen = (run / "state.pt").stat().st_mtime_ns
+            while process.poll() is None and (run / "state.pt").stat().st_mtime_ns == seen:
+                time.sleep(0.001)
+            time.sleep(float(generator.uniform(0, 0.05)))
+        else:
+            process.wait(120)
+        if process.poll() is None:
+            process.send_signal(signal.SIGKILL)
+            kills += 1
+        if process.wait() == 0:
+            break
+    assert process.returncode == 0 and kills > 0
+    one, two = weights(tmp_path / "whole"), weights(run)
+    assert all(torch.equal(one[k], two[k]) for k in one)
+
+
+def test_a_run_refuses_other_settings_and_other_data(store, tmp_path):
+    train(store, tmp_path / "run", config(), steps=2, progress=False)
+    with pytest.raises(UserError, match="another settings"):
+        train(store, tmp_path / "run", config(training={"rows": 3}), steps=2, progress=False)
+    with pytest.raises(UserError, match="another domains"):
+        train(store, tmp_path / "run", config(), domains=["one"], steps=2, progress=False)
+    (tmp_path / "mine").mkdir()
+    (tmp_path / "mine" / "notes.txt").write_text("keep me")
+    with pytest.raises(UserError, match=r"notes\.txt"):
+        train(store, tmp_path / "mine", config(), steps=2, progress=False)
+    assert [p.name for p in (tmp_path / "mine").iterdir()] == ["notes.txt"]
+    with pytest.raises(CorpusError, match="no domain 'four'"):
+        train(store, tmp_path / "x", config(), domains=["four"], steps=2, progress=False)
+    with pytest.raises(CorpusError, match="16000 Hz"):
+        train(store, tmp_path / "x", Config(), steps=2, progress=False)
+    (tmp_path / "run" / "state.pt").write_bytes(b"half")
+    with pytest.raises(CheckpointError, match="damaged"):
+        train(store, tmp_path / "run", config(), steps=2, progress=False)
+
+
+def test_budgets():
+    assert Budget(minutes=2).in_steps(0.5, 10) == 240
+    assert Budget(audio_hours=1).in_steps(0.5, 36) == 100
+    assert Budget(steps=7).in_steps(0.5, 10) == 7
+    for bad in ({}, {"minutes": 1, "steps": 2}, {"minutes": 0}):
+        with pytest.raises(ConfigError):
+            Budget(**bad)
+
+
+def test_training_learns(store, tmp_path):
+    settings = config(training={"learning_rate": 3e-3})
+    train(store, tmp_path / "run", settings, steps=150, progress=False)
+    values = losses(tmp_path / "run")
+    assert np.mean(values[-10:]) < 0.6 * np.mean(values[:10])
+
+
+def test_the_vocoder_learns_and_resumes_from_a_checkpoint(store, tmp_path):
+    settings = config(training={"rows": 4, "learning_rate": 3e-3, "adversarial_share": 0.2})
+    train_vocoder(store, tmp_path / "run", settings, steps=60, progress=False)
+    lines = [json.loads(x) for x in (tmp_path / "run" / "metrics.jsonl").read_text().splitlines()]
+    scores = [x["score"] for x in lines if x["kind"] == "valid"]
+    assert scores[-1] < 0.9 * scores[0]
+    assert "adversarial" in [x for x in lines if x["kind"] == "train"][-1]
+    init = tmp_path / "run"
+    train_vocoder(store, tmp_path / "more", settings, steps=5, init=init, progress=False)
+    with pytest.raises(CheckpointError, match="other features"):
+        other = config(audio={"n_mels": 32})
+        train_vocoder(store, tmp_path / "x", other, steps=5, init=init, progress=False)
+    with pytest.raises(ConfigError, match="no vocoder"):
+        waveform = config(audio={"features": "waveform"})
+        train_vocoder(store, tmp_path / "x", waveform, steps=5, progress=False)
+
+
+def test_a_new_domain_leaves_all_else_as_it_was(store, tmp_path):
+    train(store, tmp_path / "run", config(), domains=["one", "two"], steps=20, progress=False)
+    model = AudioVAE.from_pretrained(tmp_path / "run" / "checkpoint")
+    music = write_music(tmp_path / "music", ("new",)) / "new"
+    summary = add_domain(music, "new", model, tmp_path / "grown", steps=10, progress=False)
+    assert summary["start"] in ("one", "two") and model.domains == ["one", "two"]
+    grown = AudioVAE.from_pretrained(tmp_path / "grown")
+    assert grown.domains == ["new", "one", "two"]
+    for name, module in (("encoder", "encoder"), ("one", "decoder"), ("two", "decoder")):
+        old = model.encoder if module == "encoder" else model.decoder(name)
+        now = grown.encoder if module == "encoder" else grown.decoder(name)
+        assert all(torch.equal(v, now.state_dict()[k]) for k, v in old.state_dict().items())
+    fresh, start = grown.decoder("new").state_dict(), model.decoder(summary["start"]).state_dict()
+    assert any(not torch.equal(fresh[k], start[k]) for k in fresh)
+    with pytest.raises(UserError, match="already"):
+        add_domain(music, "one", model, tmp_path / "x", steps=1, progress=False)
+
+
+def test_one_recording_a_domain_is_enough(tmp_path):
+    music = write_music(tmp_path / "music", files=1)
+    prepare(music, tmp_path / "store", sample_rate=RATE, workers=1, progress=False)
+    summary = train(tmp_path / "store", tmp_path / "run", config(), steps=5, progress=False)
+    assert summary["steps"] == 5
+
+
+def test_bad_steps_are_dropped_counted_and_end_training():
+    layer = nn.Linear(2, 2)
+    optimiser = Optimiser([(list(layer.parameters()), 0.1)], TrainingConfig(), 100)
+    before = [p.detach().clone() for p in layer.parameters()]
+    for step in range(MOST_BAD_STEPS - 1):
+        (layer(torch.ones(1, 2)).sum() * float("nan")).backward()
+        optimiser.apply(step)
+    assert all(torch.equal(a, b) for a, b in zip(before, layer.parameters(), strict=True))
+    assert optimiser.bad_steps == MOST_BAD_STEPS - 1
+    layer(torch.ones(1, 2)).sum().backward()
+    optimiser.apply(0)
+    assert optimiser.bad_in_a_row == 0
+    with pytest.raises(UserError, match="diverged"):
+        for step in range(MOST_BAD_STEPS):
+            (layer(torch.ones(1, 2)).sum() * float("inf")).backward()
+            optimiser.apply(step)
+
+
+def test_the_learning_rate_rises_then_falls():
+    rates = [learning_rate(step, 1_000, 100) for step in range(1_001)]
+    assert rates[0] == pytest.approx(0.01, rel=0.01) and max(rates) <= 1.0
+    assert rates.index(max(rates)) in range(90, 110)
+    assert rates[-1] == pytest.approx(0.05)
+
+
+def test_the_average_follows_and_swaps():
+    layer = nn.Linear(1, 1)
+    average = Average(layer.parameters(), 0.5)
+    start = float(layer.weight.detach())
+    with torch.no_grad():
+        layer.weight += 1.0
+    average.update(1_000)
+    average.swap()
+    assert float(layer.weight.detach()) == pytest.approx(start + 0.5)
+    average.swap()
+    assert float(layer.weight.detach()) == pytest.approx(start + 1.0)
+
+
+def test_the_probe_reads_what_is_there_and_no_more():
+    generator = torch.Generator().manual_seed(0)
+    same = [torch.randn(600, 4, generator=generator) for _ in range(2)]
+    assert 0.4 < probe(same) < 0.6
+    assert probe([same[0], same[1] + 3.0]) > 0.95
+
+
+def test_weights_depend_on_the_seed_alone(store, tmp_path):
+    for name, seed in (("a", 0), ("b", 0), ("c", 1)):
+        settings = config()
+        training = dataclasses.replace(settings.training, seed=seed)
+        settings = dataclasses.replace(settings, training=training)
+        train(store, tmp_path / name, settings, steps=2, progress=False)
+        torch.manual_seed(99)
+    a, b, c = (weights(tmp_path / n) for n in "abc")
+    assert all(torch.equal(a[k], b[k]) for k in a)
+    assert any(not torch.equal(a[k], c[k]) for k in a)
