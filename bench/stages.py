@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import itertools
 import statistics
 import tempfile
@@ -29,6 +30,7 @@ from audiovae.training.vocoder import VocoderTask
 DOMAINS = [f"domain {i}" for i in range(8)]
 RECORDINGS, RECORDING_SECONDS = 3, 20
 VOCODER_ROWS = 8
+BATCHES = 10
 WARM = 2
 Stage = tuple[Callable[[], object], float]
 
@@ -74,8 +76,10 @@ def reading_stages(config: Config, store: Store, files: FilesStore) -> Iterator[
             seed=0,
             reader=reader,
         )
-        steps = itertools.count()
-        yield f"read a batch, {reader}", (_stepper(loader.batch, steps), audio)
+        # Several in a row: the first was prepared while other stages ran.
+        read = _stepper(loader.batch, itertools.count())
+        several = _repeater(read, BATCHES)
+        yield f"read {BATCHES} batches, {reader}", (several, BATCHES * audio)
 
 
 def training_stages(config: Config, store: Store) -> Iterator[tuple[str, Stage]]:
@@ -91,7 +95,7 @@ def training_stages(config: Config, store: Store) -> Iterator[tuple[str, Stage]]
     task = VAETask(AudioVAE(config, DOMAINS), store)
     task.begin(10_000)
     yield "training step", (_stepper(task.step, itertools.count()), task.audio_a_step)
-    settings = dataclass_with_rows(config, VOCODER_ROWS)
+    settings = with_rows(config, VOCODER_ROWS)
     vocoder = VocoderTask(ISTFTVocoder(settings), store, settings)
     vocoder.begin(10_000)
     yield "vocoder training step", (_stepper(vocoder.step, itertools.count()), vocoder.audio_a_step)
@@ -170,11 +174,13 @@ def sound(samples: int, sample_rate: int, seed: int = 0) -> np.ndarray:
     return out.astype(np.float32)
 
 
-def dataclass_with_rows(config: Config, rows: int) -> Config:
+def with_rows(config: Config, rows: int) -> Config:
     """Return the config with another number of rows in a step."""
-    import dataclasses
-
     return dataclasses.replace(config, training=dataclasses.replace(config.training, rows=rows))
+
+
+def _repeater(function: Callable[[], object], count: int) -> Callable[[], object]:
+    return lambda: [function() for _ in range(count)]
 
 
 def _stepper(function: Callable[[int], object], steps: Iterator[int]) -> Callable[[], object]:

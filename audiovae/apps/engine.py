@@ -72,8 +72,11 @@ def sound_of(model: AudioVAE, z: Tensor, voice: Voice) -> Tensor:
 
     A blend is the weighted mean of the domains' log-mel frames (with waveform features: of sound).
     """
-    features = sum(weight * model.decode(z, domain) for domain, weight in voice.weights.items())
-    return model.vocode(features).float()  # type: ignore[arg-type]
+    features = torch.stack([w * model.decode(z, d) for d, w in voice.weights.items()]).sum(dim=0)
+    # Griffin-Lim's spectra have no bf16.
+    neural = model.waveform or model.vocoder is not None
+    with torch.autocast(z.device.type, enabled=neural and torch.is_autocast_enabled(z.device.type)):
+        return model.vocode(features).float()
 
 
 def chunk_invariant(model: AudioVAE) -> bool:

@@ -72,9 +72,10 @@ class Decoder(ABC):
 
     def check_end(self) -> None:
         """Raise `AudioError` unless the last frame that the header promises is there."""
-        if self.info.frames:
-            self.seek(self.info.frames - 1)
-            self.read(1)
+        last = self.info.frames - 1
+        self.seek(last)
+        if not self._read(1).shape[1]:
+            raise truncated(self.info.path, f"frame {last}, the last of its header, is not there")
 
     @abstractmethod
     def seek(self, frame: int) -> None:
@@ -169,6 +170,6 @@ def _refused(path: Path, kind: str, error: Exception) -> AudioError:
     words = words_of(error)
     if kind == "MP3":
         return AudioError(f"{path} is mislabelled or damaged: no MPEG audio in it; {EXPECTED}")
-    if "unsupported" in words.lower() or "not implemented" in words.lower():
+    if kind != "FLAC" and ("unsupported" in words or "unimplemented" in words):
         return AudioError(f"{path} is {kind} with an unknown encoding ({words}); {EXPECTED}")
     return truncated(path, f"it begins as {kind}, but can't be decoded ({words})")

@@ -59,7 +59,7 @@ def retune(audio: Tensor, semitones: Tensor) -> Tensor:
     """Shift each row's pitch by playing it faster or slower about its middle.
 
     Args:
-        audio: `(batch, sample)`.
+        audio: `(batch, sample)`, 18 samples or more.
         semitones: `(batch,)`, clamped to plus or minus 12.
 
     Returns:

@@ -10,12 +10,11 @@ from typing import BinaryIO
 
 from audiovae.errors import AudioError
 
-AUDIO_SUFFIXES = frozenset(
-    (".wav", ".wave", ".flac", ".ogg", ".oga", ".opus", ".mp3", ".aif", ".aiff", ".aifc")
-    + (".m4a", ".aac", ".au", ".caf", ".w64")
-)
+_SUFFIXES = "wav wave flac ogg oga opus mp3 aif aiff aifc m4a aac au caf w64"
+AUDIO_SUFFIXES = frozenset(f".{name}" for name in _SUFFIXES.split())
 """Suffixes, in lower case, of files that are taken for sound by their name."""
 EXPECTED = "expected WAV, FLAC, Ogg, Opus, MP3, AIFF or M4A"
+UNKNOWN = "unknown bytes"
 HEAD = 1 << 16
 """Bytes looked at from a file's start."""
 OGG_TAIL = 1 << 17
@@ -93,9 +92,6 @@ def identify(path: Path, file: BinaryIO) -> str:
             "give the sound file itself"
         )
     raise AudioError(f"{path} is not audio: it holds {what}; {EXPECTED}")
-
-
-UNKNOWN = "unknown bytes"
 
 
 def _kind(head: bytes) -> str | None:

@@ -1,0 +1,1 @@
+"""Trained models judged against the truth."""

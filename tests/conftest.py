@@ -1,0 +1,93 @@
+"""What several tests share: a tiny model of random weights, and files of tones."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+import soundfile
+import torch
+
+from audiovae.config import AudioConfig, Config, ModelConfig, TrainingConfig, VocoderConfig
+from audiovae.model.autoencoder import AudioVAE, Statistics
+from audiovae.model.vocoder import ISTFTVocoder
+
+TINY_RATE = 16_000
+DOMAINS = ("flute", "piano", "trumpet")
+
+
+def tiny_config(features: str = "logmel") -> Config:
+    """Settings of a model that runs in milliseconds."""
+    return Config(
+        audio=AudioConfig(
+            sample_rate=TINY_RATE,
+            features=features,  # type: ignore[arg-type]
+            n_fft=512,
+            hop_length=128,
+            n_mels=40,
+        ),
+        model=ModelConfig(
+            latent_dim=8,
+            encoder_width=24,
+            encoder_blocks=(1, 1),
+            decoder_width=24,
+            decoder_blocks=(1, 1),
+            expansion=2,
+        ),
+        vocoder=VocoderConfig(width=24, blocks=2, expansion=2, iterations=8),
+        training=TrainingConfig(clip=0.25, rows=2),
+    )
+
+
+def make_model(features: str = "logmel", vocoder: bool = True) -> AudioVAE:
+    """Build a tiny model of seeded random weights."""
+    config = tiny_config(features)
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(7)
+        model = AudioVAE(config, DOMAINS, Statistics.plain(config.audio.n_mels))
+        if vocoder and features == "logmel":
+            model.vocoder = ISTFTVocoder(config)
+    model.provenance = {"ranges": {"flute": [60.0, 96.0], "piano": [21.0, 108.0]}}
+    return model.eval()
+
+
+@pytest.fixture(scope="session")
+def tiny_model() -> AudioVAE:
+    """A tiny model with a neural vocoder; tests must not change it."""
+    return make_model()
+
+
+@pytest.fixture(scope="session")
+def tiny_checkpoint(tiny_model: AudioVAE, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The tiny model as a checkpoint folder; tests must not change it."""
+    return tiny_model.save_pretrained(tmp_path_factory.mktemp("models") / "tiny")
+
+
+def tone_samples(
+    seconds: float = 1.0, rate: int = TINY_RATE, channels: int = 1, hertz: float = 440.0
+) -> np.ndarray:
+    """Return tones of quarter scale `(channel, sample)`, another pitch for each channel."""
+    time = np.arange(round(seconds * rate)) / rate
+    tones = [0.25 * np.sin(2 * np.pi * hertz * (1 + c / 2) * time) for c in range(channels)]
+    return np.stack(tones).astype(np.float32)
+
+
+@pytest.fixture
+def tone(tmp_path: Path) -> Callable[..., Path]:
+    """A function that writes a tone and returns its path."""
+
+    def make(
+        name: str = "take.wav",
+        seconds: float = 1.0,
+        rate: int = TINY_RATE,
+        channels: int = 1,
+        hertz: float = 440.0,
+    ) -> Path:
+        path = tmp_path / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        soundfile.write(path, tone_samples(seconds, rate, channels, hertz).T, rate)
+        return path
+
+    return make

@@ -1,0 +1,320 @@
+import math
+
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from audiovae.audio.augment import Augment, curve_basis, mix_seed
+from audiovae.audio.effects import (
+    add_noise,
+    detune_part,
+    equalise,
+    fast_length,
+    gain,
+    polarity,
+    retune,
+)
+from audiovae.config import AugmentConfig
+
+RATE = 16_000
+OFF = {
+    "gain_db": 0.0,
+    "polarity": 0.0,
+    "tuning": 0.0,
+    "detune": 0.0,
+    "eq_db": 0.0,
+    "noise_db": -math.inf,
+}
+
+
+def augment(**changes):
+    return Augment(AugmentConfig(**{**OFF, **changes}), RATE)
+
+
+def white(rows, samples, seed=0):
+    return 0.1 * torch.randn(rows, samples, generator=torch.Generator().manual_seed(seed))
+
+
+def tone(hertz, samples=RATE, level=0.5):
+    now = torch.arange(samples, dtype=torch.float64) / RATE
+    return (level * torch.sin(2 * math.pi * hertz * now)).float()[None]
+
+
+def level_db(audio):
+    return 10 * torch.log10(audio.double().square().mean(-1))
+
+
+def pitch(audio):
+    """Frequency in hertz of the highest peak, by a parabola through its log spectrum."""
+    window = torch.hann_window(audio.shape[-1])
+    spectrum = torch.fft.rfft(audio * window, 4 * audio.shape[-1]).abs().log()
+    k = int(spectrum.argmax())
+    below, at, above = (float(spectrum[i]) for i in (k - 1, k, k + 1))
+    peak = k + 0.5 * (below - above) / (below - 2 * at + above)
+    return peak * RATE / (4 * audio.shape[-1])
+
+
+def semitones(audio, hertz):
+    return 12 * math.log2(pitch(audio) / hertz)
+
+
+# The effects
+
+
+def test_gain_changes_the_level_by_its_decibels():
+    audio, db = white(4, 4000), torch.tensor([-6.0, 0.0, 3.5, 20.0])
+    changed = level_db(gain(audio, db)) - level_db(audio)
+    torch.testing.assert_close(changed, db.double(), atol=1e-4, rtol=0)
+
+
+def test_polarity_flips_the_rows_with_a_minus():
+    audio = white(3, 100)
+    out = polarity(audio, torch.tensor([1.0, -1.0, 1.0]))
+    assert torch.equal(out, torch.stack([audio[0], -audio[1], audio[2]]))
+
+
+def test_equaliser_filters_white_noise_by_its_curve():
+    audio = white(2, 1 << 16)
+    tilt = torch.linspace(-12, 12, 65)
+    bump = 9 * torch.cos(torch.linspace(0, 3 * math.pi, 65))
+    out = equalise(audio, torch.stack([tilt, bump]))
+
+    def spectrum(x):
+        frames = x.unfold(-1, 1024, 512) * torch.hann_window(1024)
+        return 10 * torch.log10(torch.fft.rfft(frames).abs().square().mean(1))
+
+    measured = spectrum(out) - spectrum(audio)
+    for row, curve in zip(measured, (tilt, bump), strict=True):
+        torch.testing.assert_close(row[::8][1:-1], curve[1:-1], atol=0.3, rtol=0)
+
+
+def test_equaliser_with_a_flat_curve_is_the_identity():
+    audio = white(2, 5000)
+    torch.testing.assert_close(equalise(audio, torch.zeros(2, 33)), audio, atol=1e-6, rtol=0)
+
+
+def test_equaliser_keeps_a_click_in_place_and_does_not_wrap_round():
+    audio = torch.zeros(1, 8000)
+    audio[0, 0] = 1
+    out = equalise(audio, torch.linspace(-10, 10, 129)[None])
+    assert int(out[0].abs().argmax()) == 0
+    assert float(out[0, 4000:].abs().max()) < 1e-4
+
+
+@given(st.integers(1, 3_000_000))
+def test_fast_length_is_long_enough_and_not_much_more(samples):
+    length = fast_length(samples)
+    assert samples <= length <= samples * 9 / 8 + 2 and length % 2 == 0
+
+
+@pytest.mark.parametrize("offset", [-0.5, -0.07, 0.3, 0.5, 7.0])
+def test_retune_moves_the_pitch_and_keeps_the_level(offset):
+    audio = tone(1000)
+    out = retune(audio, torch.tensor([offset]))
+    inner = out[0, 4200:-4200] if offset > 1 else out[0, 800:-800]
+    assert abs(semitones(inner, 1000) - offset) < 0.005
+    assert abs(float(level_db(inner) - level_db(audio[0]))) < 0.05
+
+
+def test_retune_is_clean():
+    offset = 0.4
+    speed = 2 ** (offset / 12)
+    now = torch.arange(RATE, dtype=torch.float64)
+    read_at = RATE // 2 + (now - RATE // 2) * speed
+    for hertz, error_db in ((440, -65), (3000, -50), (6000, -40)):
+        wanted = 0.5 * torch.sin(2 * math.pi * hertz / RATE * read_at)
+        error = retune(tone(hertz), torch.tensor([offset]))[0] - wanted
+        inner = slice(500, -500)
+        assert float(level_db(error[inner]) - level_db(wanted[inner])) < error_db
+
+
+def test_retune_by_nothing_is_the_identity_and_rows_have_their_own_offset():
+    audio = torch.cat([tone(500), tone(500)])
+    out = retune(audio, torch.tensor([0.0, 0.25]))
+    torch.testing.assert_close(out[0], audio[0], atol=1e-6, rtol=0)
+    assert abs(semitones(out[1, 800:-800], 500) - 0.25) < 0.005
+
+
+def test_detune_changes_the_part_alone():
+    audio = tone(1000)
+    start, length = 4000, 6000
+    out = detune_part(
+        audio, torch.tensor([0.5]), torch.tensor([start]), torch.tensor([length]), fade=160
+    )
+    outside = torch.ones(RATE, dtype=torch.bool)
+    outside[start : start + length] = False
+    assert torch.equal(out[0, outside], audio[0, outside])
+    part = out[0, start + 200 : start + length - 200]
+    assert abs(semitones(part, 1000) - 0.5) < 0.01
+    step = (out[0, 1:] - out[0, :-1]).abs().max()
+    assert float(step) < 1.2 * float((audio[0, 1:] - audio[0, :-1]).abs().max()), "no click"
+
+
+def test_noise_has_its_level_and_is_white():
+    audio, noise = torch.zeros(2, 1 << 16), 10 * white(2, 1 << 16)
+    out = add_noise(audio, torch.tensor([-50.0, -30.0]), noise)
+    torch.testing.assert_close(
+        level_db(out), torch.tensor([-50.0, -30.0]).double(), atol=0.1, rtol=0
+    )
+    halves = torch.fft.rfft(out).abs().square().chunk(2, dim=-1)
+    ratio = 10 * torch.log10(halves[0].mean(-1) / halves[1].mean(-1))
+    assert float(ratio.abs().max()) < 0.3
+
+
+# What `Augment` draws
+
+
+def test_everything_off_changes_nothing():
+    audio = white(3, 4000)
+    source, target = augment()(audio, 1)
+    assert torch.equal(source, audio) and torch.equal(target, audio)
+    assert source.data_ptr() != target.data_ptr() != audio.data_ptr()
+
+
+def test_drawn_gain_is_shared_and_fills_its_range():
+    audio = white(300, 64)
+    source, target = augment(gain_db=6.0)(audio, 1)
+    assert torch.equal(source, target)
+    changed = level_db(target) - level_db(audio)
+    assert -6.001 < float(changed.min()) < -5.5 and 5.5 < float(changed.max()) < 6.001
+    assert abs(float(changed.mean())) < 0.7
+
+
+@pytest.mark.parametrize(
+    ("probability", "bounds"), [(0, (0, 0)), (0.5, (150, 250)), (1, (400,) * 2)]
+)
+def test_drawn_polarity_is_shared_and_as_often_as_asked(probability, bounds):
+    audio = white(400, 8)
+    source, target = augment(polarity=probability)(audio, 1)
+    assert torch.equal(source, target) and torch.equal(target.abs(), audio.abs())
+    assert bounds[0] <= int((target[:, 0] == -audio[:, 0]).sum()) <= bounds[1]
+
+
+def test_drawn_tuning_is_shared():
+    audio = tone(1000).repeat(12, 1)
+    source, target = augment(tuning=0.3, tuning_probability=1)(audio, 4)
+    assert torch.equal(source, target)
+    offsets = [semitones(row[800:-800], 1000) for row in target]
+    assert max(map(abs, offsets)) < 0.305
+    assert max(offsets) > 0.1 and min(offsets) < -0.1 and len({round(o, 3) for o in offsets}) > 8
+
+
+def test_tuning_offset_stays_under_a_detuned_part():
+    """Music off A = 440 stays off it: the target has the tuning, the input has it and more."""
+    audio = tone(1000).repeat(6, 1)
+    drawn = augment(tuning=0.3, tuning_probability=1, detune=0.5, detune_probability=1)
+    source, target = drawn(audio, 4)
+    alone = augment(tuning=0.3, tuning_probability=1)(audio, 4)[1]
+    assert torch.equal(target, alone)
+    same = source == target
+    assert ((~same).sum(-1) > 0.2 * RATE).all() and (same.sum(-1) > 0.4 * RATE).all()
+
+
+def test_drawn_detune_is_in_a_part_of_the_input_alone():
+    audio = tone(1000).repeat(16, 1)
+    source, target = augment(detune=0.5, detune_probability=1)(audio, 2)
+    assert torch.equal(target, audio)
+    for row in source:
+        changed = (row != audio[0]).nonzero()[:, 0]
+        first, last = int(changed[0]), int(changed[-1])
+        assert 0.2 * RATE < last - first <= 0.5 * RATE
+        part = row[first + 250 : last - 250]
+        assert 0.002 < abs(semitones(part, 1000)) < 0.52
+
+
+def test_drawn_detune_and_tuning_are_as_often_as_asked():
+    audio = white(300, 4000)
+    source, _ = augment(detune=0.5, detune_probability=0.2)(audio, 3)
+    assert 40 <= int((source != audio).any(-1).sum()) <= 80
+    _, target = augment(tuning=0.3, tuning_probability=0.2)(audio, 3)
+    assert 40 <= int((target != audio).any(-1).sum()) <= 80
+
+
+def test_drawn_equaliser_is_in_the_input_alone_with_its_deviation():
+    audio = white(200, 8192)
+    source, target = augment(eq_db=6.0)(audio, 5)
+    assert torch.equal(target, audio)
+    change = 20 * torch.log10(
+        torch.fft.rfft(source * torch.hann_window(8192)).abs().unfold(-1, 128, 128).norm(dim=-1)
+        / torch.fft.rfft(audio * torch.hann_window(8192)).abs().unfold(-1, 128, 128).norm(dim=-1)
+    )
+    deviation = change.square().mean(0).sqrt()[1:]
+    assert float(deviation.min()) > 4.5 and float(deviation.max()) < 7.5
+    assert abs(float(change[:, 1:].mean())) < 1
+
+
+def test_equaliser_curves_are_smooth():
+    basis = curve_basis(44_100)
+    torch.testing.assert_close(basis.square().sum(0), torch.ones(basis.shape[1]))
+    hertz = torch.linspace(0, 22_050, basis.shape[1])
+    octaves = torch.log2(hertz[4:]).diff()
+    assert float((basis[:, 4:].diff(dim=1) / octaves).abs().max()) < 3, "of the deviation an octave"
+
+
+def test_drawn_noise_is_in_the_input_alone_and_below_its_loudest():
+    audio = white(300, 2048)
+    source, target = augment(noise_db=-40.0, noise_probability=0.5)(audio, 6)
+    assert torch.equal(target, audio)
+    noisy = (source != target).any(-1)
+    assert 120 <= int(noisy.sum()) <= 180
+    levels = level_db((source - target)[noisy])
+    assert -70.5 < float(levels.min()) < -65 and -45 < float(levels.max()) < -39.5
+
+
+DEFAULT = Augment(AugmentConfig(detune_probability=0.5, tuning_probability=0.5), RATE)
+
+
+@settings(max_examples=15, deadline=None)
+@given(st.integers(0, 2**40), st.permutations(range(5)), st.integers(600, 9000))
+def test_a_row_depends_on_its_seed_and_index_alone(seed, rows, samples):
+    audio = white(5, samples)
+    source, target = DEFAULT(audio[rows], seed, rows)
+    for i, row in enumerate(rows):
+        one, one_target = DEFAULT(audio[row : row + 1], seed, [row])
+        torch.testing.assert_close(source[i], one[0], atol=2e-6, rtol=0)
+        torch.testing.assert_close(target[i], one_target[0], atol=2e-6, rtol=0)
+
+
+def test_seeds_repeat_and_differ_and_the_audio_stays():
+    audio = white(8, 8000)
+    kept = audio.clone()
+    first, again, other = DEFAULT(audio, 1), DEFAULT(audio, 1), DEFAULT(audio, 2)
+    assert torch.equal(audio, kept)
+    assert all(torch.equal(a, b) for a, b in zip(first, again, strict=True))
+    assert all((a != b).any(-1).all() for a, b in zip(first, other, strict=True))
+
+
+def test_torch_random_state_is_left_alone():
+    before = torch.random.get_rng_state()
+    DEFAULT(white(4, 8000), 1)
+    assert torch.equal(torch.random.get_rng_state(), before)
+
+
+def test_two_renders_of_one_moment_get_one_gain_and_tuning():
+    piano, flute = white(4, 8000, seed=1), white(4, 8000, seed=2)
+    both = DEFAULT.share(torch.cat([piano, flute]), 9, [0, 1, 2, 3, 0, 1, 2, 3])
+    torch.testing.assert_close(both[:4], DEFAULT.share(piano, 9))
+    torch.testing.assert_close(both[4:], DEFAULT.share(flute, 9))
+
+
+def test_silence_stays_silence_but_for_the_noise():
+    source, target = augment(gain_db=6, tuning=0.3, tuning_probability=1, eq_db=6)(
+        torch.zeros(3, 8000), 1
+    )
+    assert not target.any() and not source.any()
+
+
+def test_an_empty_batch_and_a_wrong_number_of_rows():
+    source, target = DEFAULT(torch.zeros(0, 8000), 1)
+    assert source.shape == target.shape == (0, 8000)
+    with pytest.raises(ValueError, match="3 row indices for a batch of 2"):
+        DEFAULT(torch.zeros(2, 8000), 1, [0, 1, 2])
+
+
+@given(st.lists(st.integers(0, 2**64 - 1), min_size=1, max_size=4))
+def test_mixed_seeds_fit_a_generator_and_depend_on_the_order(parts):
+    seed = mix_seed(*parts)
+    assert 0 <= seed < 2**63
+    if parts != parts[::-1]:
+        assert seed != mix_seed(*parts[::-1])
