@@ -1,3 +1,82 @@
 """One shared VAE encoder, a decoder for each music domain, a vocoder."""
 
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from audiovae.apps.demo import run_demo
+    from audiovae.apps.embed import load_encoder
+    from audiovae.apps.embed_files import embed_files
+    from audiovae.apps.generate import generate_audio
+    from audiovae.apps.models import resolve_model
+    from audiovae.apps.transfer import TransferSettings, transfer_audio, transfer_files
+    from audiovae.config import Config, load_config
+    from audiovae.corpus.prepare import prepare
+    from audiovae.errors import UserError
+    from audiovae.evaluation.transfer_test import measure_transfer, summarise
+    from audiovae.model.autoencoder import AudioVAE
+    from audiovae.training.add_domain import add_domain
+    from audiovae.training.join import join_vocoder
+    from audiovae.training.trainer import train
+    from audiovae.training.vocoder import train_vocoder
+
 __version__ = "0.1.0"
+
+__all__ = [
+    "AudioVAE",
+    "Config",
+    "TransferSettings",
+    "UserError",
+    "add_domain",
+    "embed_files",
+    "generate_audio",
+    "join_vocoder",
+    "load_config",
+    "load_encoder",
+    "measure_transfer",
+    "prepare",
+    "resolve_model",
+    "run_demo",
+    "summarise",
+    "train",
+    "train_vocoder",
+    "transfer_audio",
+    "transfer_files",
+]
+
+_PLACES = {
+    "AudioVAE": "model.autoencoder",
+    "Config": "config",
+    "TransferSettings": "apps.transfer",
+    "UserError": "errors",
+    "add_domain": "training.add_domain",
+    "embed_files": "apps.embed_files",
+    "generate_audio": "apps.generate",
+    "join_vocoder": "training.join",
+    "load_config": "config",
+    "load_encoder": "apps.embed",
+    "measure_transfer": "evaluation.transfer_test",
+    "prepare": "corpus.prepare",
+    "resolve_model": "apps.models",
+    "run_demo": "apps.demo",
+    "summarise": "evaluation.transfer_test",
+    "train": "training.trainer",
+    "train_vocoder": "training.vocoder",
+    "transfer_audio": "apps.transfer",
+    "transfer_files": "apps.transfer",
+}
+
+
+def __getattr__(name: str) -> Any:
+    # Names are looked up when they are used, so that an import loads no torch.
+    if name not in _PLACES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    value = getattr(import_module(f"{__name__}.{_PLACES[name]}"), name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted([*globals(), *__all__])

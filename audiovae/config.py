@@ -197,7 +197,7 @@ class TrainingConfig:
 
     seed: int = 0
     pairing: Literal["none", "aligned"] = "none"
-    """`aligned`: a row is one moment of one score in every domain, encoded from one, decoded by another."""
+    """`aligned`: a row is one moment of a score, encoded from one domain, decoded by another."""
     rows: int = 3
     """Clips a domain in a step."""
     clip: float = 1.5

@@ -102,7 +102,9 @@ def _accompanied(draw, key, scale, harmony) -> list[Note]:
             if style == 0 and beat % 2 == 0:
                 notes += [Note(at, 2.0, p, 70, 1) for p in chord]
             elif style == 1:
-                notes += [Note(at + 0.5 * i, 0.5, chord[(2 * beat + i) % size], 68, 1) for i in (0, 1)]
+                notes += [
+                    Note(at + 0.5 * i, 0.5, chord[(2 * beat + i) % size], 68, 1) for i in (0, 1)
+                ]
             elif style == 2:
                 chosen = chord[:1] if beat % 2 == 0 else chord[1:]
                 notes += [Note(at, 0.75, p, 72, 1) for p in chosen]

@@ -10,6 +10,7 @@ import sys
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
+from typing import NoReturn
 
 AUDIO_SUFFIXES = (".wav", ".flac", ".ogg", ".mp3", ".aif", ".aiff", ".au")
 
@@ -18,7 +19,9 @@ class DataError(ValueError):
     """The user's input is wrong. The message is one line: what, what was expected, the fix."""
 
 
-def run(command: Callable[[Sequence[str] | None], None], arguments: Sequence[str] | None = None):
+def run(
+    command: Callable[[Sequence[str] | None], None], arguments: Sequence[str] | None = None
+) -> NoReturn:
     """Calls a script's command and exits: 0 done, 2 the input is wrong (one line on stderr)."""
     try:
         command(arguments)

@@ -91,7 +91,7 @@ def transposition(pitches: Sequence[int], draw: random.Random) -> int:
     semitones = draw.randint(-5, 5)
     octave = draw.choice([-12, 0, 0, 12])
     for shift in (semitones + octave, semitones, 0):
-        if LOWEST <= min(pitches) + shift and max(pitches) + shift <= HIGHEST:
+        if min(pitches) + shift >= LOWEST and max(pitches) + shift <= HIGHEST:
             return shift
     return 0
 

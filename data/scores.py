@@ -8,6 +8,7 @@ of the *tune*, so two harmonisations of one chorale never lie on both sides.
 from __future__ import annotations
 
 import hashlib
+import itertools
 import json
 import multiprocessing
 import os
@@ -66,11 +67,11 @@ class Score:
         """The intervals of the top part's first 13 notes: what two settings of a tune share."""
         top = max({n.part for n in self.notes}, key=lambda p: _mean_pitch(self.notes, p))
         line = [n.pitch for n in self.notes if n.part == top][:13]
-        return " ".join(str(b - a) for a, b in zip(line, line[1:], strict=False))
+        return " ".join(str(b - a) for a, b in itertools.pairwise(line))
 
     @property
     def split(self) -> str:
-        """"test" for a fixed 15 % of all tunes, else "train"."""
+        """ "test" for a fixed 15 % of all tunes, else "train"."""
         digest = hashlib.sha256(f"tune {self.tune}".encode()).digest()
         return "test" if int.from_bytes(digest[:4]) < TEST_SHARE * 2**32 else "train"
 
@@ -129,10 +130,14 @@ def _music21_files() -> list[tuple[Path, str, str]]:
     try:
         import music21
     except ImportError:
-        raise DataError("music21 is not installed; pip install music21, or give a MIDI folder")
+        raise DataError(
+            "music21 is not installed; pip install music21, or give a MIDI folder"
+        ) from None
     root = Path(music21.__file__).parent / "corpus"
     found = []
     for collection in COLLECTIONS:
+        if not (root / collection).is_dir():
+            continue  # "invented" is no folder of music21
         for path in sorted((root / collection).rglob("*")):
             if path.suffix in (".mxl", ".xml", ".abc"):
                 found.append((path, safe_name(f"{collection}-{path.stem}"), collection))
@@ -183,7 +188,7 @@ def _read(path: Path, name: str, collection: str) -> list[Score]:
     try:
         parsed = converter.parse(path, forceSource=True, storePickle=False)
         several = isinstance(parsed, stream.Opus)
-        found = list(parsed.scores) if several else [parsed]
+        found = list(parsed.scores) if isinstance(parsed, stream.Opus) else [parsed]
     except (Music21Exception, ValueError, KeyError, IndexError, AttributeError, TypeError):
         return []
     scores = []
@@ -221,7 +226,7 @@ def _read_midi(path: Path, name: str) -> list[Score]:
     try:
         import pretty_midi
     except ImportError:
-        raise DataError("pretty_midi is not installed; pip install pretty_midi")
+        raise DataError("pretty_midi is not installed; pip install pretty_midi") from None
     try:
         song = pretty_midi.PrettyMIDI(str(path))
     except (OSError, ValueError, EOFError, KeyError, IndexError):

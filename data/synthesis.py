@@ -82,44 +82,61 @@ class FluidSynth:
 
         import fluidsynth
 
-        self._synth = fluidsynth.Synth(
-            gain=0.4,
-            samplerate=float(SAMPLE_RATE),
-            channels=16,
-            **{"synth.reverb.active": 0, "synth.chorus.active": 0, "synth.polyphony": 512},
-        )
-        self._font = self._synth.sfload(str(soundfont))
-        if self._font < 0:
-            raise DataError(f"FluidSynth can't load {soundfont}; expected an .sf2 soundfont")
-        # The 16-bit output is dithered by a state that survives a reset; floats are the same always
+        self._module, self._soundfont = fluidsynth, str(soundfont)
+        # The 16-bit output is dithered by a state that outlives a reset; floats are the same always
         write = fluidsynth._fl.fluid_synth_write_float
         pointer, number = ctypes.c_void_p, ctypes.c_int
         write.argtypes = [pointer, number, pointer, number, number, pointer, number, number]
-        self._write, self._pointer = write, pointer
+        self._write = write
+        synth, _ = self._open()
+        synth.delete()
+
+    def _open(self):
+        """A new synthesiser: a reset leaves release tails and filter states of the last piece.
+
+        Samples are loaded as programs are selected, so this takes 25 ms.
+        """
+        synth = self._module.Synth(
+            gain=0.4,
+            samplerate=float(SAMPLE_RATE),
+            channels=16,
+            **{
+                "synth.reverb.active": 0,
+                "synth.chorus.active": 0,
+                "synth.polyphony": 512,
+                "synth.dynamic-sample-loading": 1,
+            },
+        )
+        font = synth.sfload(self._soundfont)
+        if font < 0:
+            raise DataError(f"FluidSynth can't load {self._soundfont}; expected an .sf2 soundfont")
+        return synth, font
 
     def render(self, notes: Sequence[Note], program: int, samples: int) -> np.ndarray:
-        synth = self._synth
-        synth.system_reset()
-        synth.program_select(0, self._font, 0, program)
+        """Mono float32 of shape (samples,)."""
+        synth, font = self._open()
+        try:
+            synth.program_select(0, font, 0, program)
+            return self._play(synth, _events(notes, samples), samples)
+        finally:
+            synth.delete()
+
+    def _play(self, synth, events: Sequence[tuple[int, int, int, int]], samples: int) -> np.ndarray:
         length = -(-samples // BLOCK) * BLOCK
         left, right = np.zeros(length, np.float32), np.zeros(length, np.float32)
-
-        def play(start: int, stop: int) -> None:
-            if stop > start:
-                self._write(
-                    *(synth.synth, stop - start),
-                    *(left.ctypes.data, start, 1, right.ctypes.data, start, 1),
-                )
-
         now = 0
-        for sample, on, pitch, velocity in _events(notes, samples):
-            play(now, min(sample, length))
-            now = max(now, min(sample, length))
+        for sample, on, pitch, velocity in [*events, (length, 0, -1, 0)]:
+            stop = min(sample, length)
+            if stop > now:
+                self._write(
+                    *(synth.synth, stop - now),
+                    *(left.ctypes.data, now, 1, right.ctypes.data, now, 1),
+                )
+                now = stop
             if on:
                 synth.noteon(0, pitch, velocity)
-            else:
+            elif pitch >= 0:
                 synth.noteoff(0, pitch)
-        play(now, length)
         return (0.5 * (left + right))[:samples]
 
 
@@ -130,14 +147,19 @@ class TinySoundFont:
         import tinysoundfont
 
         self._synth = tinysoundfont.Synth(samplerate=SAMPLE_RATE, gain=-6.0)
-        self._font = self._synth.sfload(str(soundfont))
-        if self._font < 0:
-            raise DataError(f"tinysoundfont can't load {soundfont}; expected an .sf2 soundfont")
+        try:
+            self._font = self._synth.sfload(str(soundfont))
+        except Exception as error:  # its own exception type is not public
+            raise DataError(
+                f"tinysoundfont can't load {soundfont}; expected an .sf2 soundfont"
+            ) from error
 
     def render(self, notes: Sequence[Note], program: int, samples: int) -> np.ndarray:
+        """Mono float32 of shape (samples,)."""
         synth = self._synth
-        synth.sounds_off_all()
         synth.program_select(0, self._font, 0, program)
+        synth.sounds_off(0)
+        synth.generate(4 * 1024)  # what the last piece left dies away unheard
         pieces, now = [], 0
         for sample, on, pitch, velocity in [*_events(notes, samples), (samples, 0, -1, 0)]:
             stop = min(sample, samples)

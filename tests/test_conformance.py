@@ -48,7 +48,7 @@ def test_gradients_reach_every_parameter(model):
     audio = torch.randn(2, 4_096) * 0.1
     output = model({"a": audio, "b.c": audio})
     loss = sum(r.square().mean() for r in output.reconstruction.values())
-    loss = loss + sum(p.kl().mean() for p in output.posterior.values())
+    loss = loss + output.posterior.kl().mean()
     loss = loss + sum(model.decoder(d).scale.sum() for d in model.domains)
     loss.backward()
     without = [n for n, p in model.named_parameters() if p.grad is None or not p.grad.any()]
@@ -57,7 +57,7 @@ def test_gradients_reach_every_parameter(model):
 
 def test_rows_may_be_zero(model):
     output = model({"a": torch.randn(2, 2_048), "b.c": torch.zeros(0, 2_048)})
-    assert output.z["b.c"].shape[0] == 0 and output.reconstruction["b.c"].shape[0] == 0
+    assert len(output.z) == 2 and output.reconstruction["b.c"].shape[0] == 0
 
 
 def test_a_row_of_a_batch_equals_a_batch_of_one(model):

@@ -70,8 +70,13 @@ def m4a(tmp_path_factory):
     return folder
 
 
+def same(name, got, wanted):
+    """Compare exactly, but for MP3, whose decoder rounds by where it began."""
+    np.testing.assert_allclose(got, wanted, rtol=0, atol=1e-6 if name == "take.mp3" else 0)
+
+
 def refusal(path, limits=None):
-    """Return the message with which a file is refused by `probe`, and by `read` in the same words."""
+    """Return the message with which `probe` refuses a file; `read` and `stream` refuse it too."""
     options = {} if limits is None else {"limits": limits}
     with pytest.raises(AudioError) as error:
         probe(path, **options)
@@ -105,7 +110,7 @@ def test_probe_and_read_each_format(takes, name):
 def test_a_range_equals_the_slice_of_the_whole(takes, name, start, frames):
     whole, _ = read(takes / name)
     part, _ = read(takes / name, start, frames)
-    np.testing.assert_array_equal(part, whole[:, start : start + frames])
+    same(name, part, whole[:, start : start + frames])
 
 
 @settings(max_examples=25, deadline=None)
@@ -117,7 +122,7 @@ def test_a_range_equals_the_slice_of_the_whole(takes, name, start, frames):
 def test_stream_joined_equals_read(takes, name, block, rate):
     blocks = list(stream(takes / name, block, rate))
     assert {b.shape[1] for b in blocks[:-1]} <= {block} and 0 < blocks[-1].shape[1] <= block
-    np.testing.assert_array_equal(np.concatenate(blocks, 1), read(takes / name, 0, None, rate)[0])
+    same(name, np.concatenate(blocks, 1), read(takes / name, 0, None, rate)[0])
 
 
 @settings(max_examples=25, deadline=None)
@@ -390,8 +395,16 @@ def test_what_is_written_is_read(tmp_path_factory, suffix, frames, channels, rat
     got, got_rate = read(path)
     assert got_rate == rate and got.shape == audio.shape
     if suffix != ".ogg":
-        np.testing.assert_allclose(got, audio, rtol=0, atol=0.51 * 2.0 ** (1 - bits))
+        np.testing.assert_allclose(got, audio, rtol=0, atol=0.5 * 2.0 ** (1 - bits))
     assert os.listdir(path.parent) == [path.name]
+
+
+@pytest.mark.parametrize("suffix", [".wav", ".flac"])
+@pytest.mark.parametrize("bits", [16, 24])
+def test_16_bit_sound_comes_back_to_the_bit(tmp_path, suffix, bits):
+    audio = np.arange(-32768, 32768).astype(np.float32) / 32768
+    write(tmp_path / f"a{suffix}", audio, RATE, bits=bits)
+    np.testing.assert_array_equal(read(tmp_path / f"a{suffix}")[0][0], audio)
 
 
 def test_one_channel_may_be_flat_and_sound_is_clipped(tmp_path):

@@ -138,8 +138,9 @@ def _sink(output: Path, encoder: Encoder, pool: Pool | None, table: bool) -> Ite
             np.save(buffer, found.embeddings)
         else:
             text = np.array(json.dumps(metadata(encoder, source, pool)))
-            arrays = {"embeddings": found.embeddings, "timestamps": found.timestamps}
-            np.savez(buffer, **arrays, metadata=text)
+            np.savez(
+                buffer, embeddings=found.embeddings, timestamps=found.timestamps, metadata=text
+            )
         target.parent.mkdir(parents=True, exist_ok=True)
         write_atomically(target, buffer.getvalue())
 

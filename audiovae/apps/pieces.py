@@ -71,7 +71,7 @@ class Joiner:
         self.held = np.zeros((0, 0), np.float32)
 
     def push(self, audio: np.ndarray, extra: int) -> np.ndarray:
-        """Take a piece whose last `extra` samples belong to the next, and return what is settled."""
+        """Take a piece whose last `extra` samples the next one has too; return what is settled."""
         count = min(self.held.shape[1], audio.shape[1])
         if count:
             ramp = (np.arange(count, dtype=np.float32) + 0.5) / count

@@ -11,6 +11,7 @@ from typing import Literal
 import numpy as np
 
 from audiovae.apps.engine import Engine, Voice
+from audiovae.apps.models import resolve_model
 from audiovae.apps.output import Output, check_format, plan_names, write_folders
 from audiovae.apps.pieces import Level
 from audiovae.apps.progress import Progress
@@ -138,11 +139,11 @@ def transfer_audio(
 
 
 def transfer_files(
-    model: AudioVAE,
     inputs: Iterable[str | Path],
+    to: str | Sequence[str],
     output: str | Path,
     *,
-    to: Sequence[str] = (),
+    model: AudioVAE | str | Path | None = None,
     blend: Mapping[str, float] | None = None,
     format: str = "wav",
     settings: TransferSettings | None = None,
@@ -154,10 +155,10 @@ def transfer_files(
     of a folder keep their place below it. All inputs are read once before the first is written.
 
     Args:
-        model: that plays.
         inputs: audio files, and folders of them.
-        output: folder to write to.
         to: domains; each file is encoded once for all of them.
+        output: folder to write to.
+        model: that plays, or where it is; the shipped one when left out.
         blend: domains and their weights, for one more output.
         format: `wav`, `flac` or `ogg`.
         settings: how; the plain ones when left out.
@@ -167,6 +168,9 @@ def transfer_files(
         AudioError: on an input that is no sound.
         UserError: on an unknown domain, two outputs of one name, or an output that is an input.
     """
+    if not isinstance(model, AudioVAE):
+        model = resolve_model(model)
+    to = [to] if isinstance(to, str) else to
     settings = settings or TransferSettings()
     voices = pick_voices(model, to, blend)
     if format not in FORMATS:

@@ -127,10 +127,18 @@ class Writer:
             raise AudioError(f"{self.path} would exceed 4 GiB, the most of a WAV file; use .flac")
         try:
             for start in range(0, audio.shape[1], PIECE):
-                piece = audio[:, start : start + PIECE].astype(np.float32)
-                self._file.write(np.ascontiguousarray(piece.clip(-1, 1).T))
+                piece = audio[:, start : start + PIECE].astype(np.float32).clip(-1, 1).T
+                self._file.write(np.ascontiguousarray(self._quantise(piece)))
         except (OSError, soundfile.LibsndfileError) as error:
             raise AudioError(f"{self.path} can't be written: {error}; is the disk full?") from None
+
+    def _quantise(self, audio: np.ndarray) -> np.ndarray:
+        """Return what the encoder takes: libsndfile's own rounding is off by a gain of 2 ** -15."""
+        if self.format == "OGG":
+            return audio
+        full = float(1 << (self.bits - 1))
+        samples = np.rint(audio * full).clip(-full, full - 1).astype(np.int32)
+        return samples << (32 - self.bits)
 
     def __exit__(
         self,

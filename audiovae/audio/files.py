@@ -72,7 +72,8 @@ def read(
         limits: what the file may be.
 
     Returns:
-        `(channels, samples)` float32, and the sample rate.
+        `(channels, samples)` float32, and the sample rate. A range equals the slice of the whole,
+        an MP3 file's to within rounding.
 
     Raises `AudioError` for what `probe` refuses, a start beyond the file's end, and NaN, infinity
     or samples 60 dB over full scale.
@@ -105,7 +106,7 @@ def stream(
         limits: what the file may be.
 
     Yields:
-        `(channels, block)` float32, the last one shorter; joined they equal `read`.
+        `(channels, block)` float32, the last one shorter; joined they equal what `read` gives.
 
     Raises `AudioError` as `read` does, at the block where it shows.
     """

@@ -102,8 +102,8 @@ def assemble(
             old.unlink()
     for file in fresh.iterdir():
         os.replace(file, output / AUDIO_FOLDER / file.name)
-    write_atomic(output / MANIFEST_FILE, manifest)
-    write_atomic(output / STORE_FILE, header)
+    write_atomic(output / MANIFEST_FILE, manifest, scratch=parts)
+    write_atomic(output / STORE_FILE, header, scratch=parts)
     shutil.rmtree(parts)
     return True
 

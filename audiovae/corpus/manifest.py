@@ -74,9 +74,9 @@ def write_manifest(path: str | Path, entries: Iterable[Entry]) -> Path:
     return write_atomic(Path(path), "".join(format_entry(entry) + "\n" for entry in entries))
 
 
-def write_atomic(path: Path, text: str) -> Path:
-    """Write `text` to `path` through a temporary file in the same folder."""
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+def write_atomic(path: Path, text: str, scratch: Path | None = None) -> Path:
+    """Write ASCII `text` to `path` by way of a temporary file, in the folder `scratch` if given."""
+    temporary = (scratch or path.parent) / f".{path.name}.{os.getpid()}.tmp"
     temporary.write_text(text, encoding="ascii", newline="\n")
     os.replace(temporary, path)
     return path

@@ -51,8 +51,8 @@ def _need(
 ) -> None:
     """Move one of a domain's `members` to the split `wanted` if the domain has none there.
 
-    The first in order is taken among those whose going leaves their domains what they need; a
-    domain of one unit trains on it.
+    The first in order is taken among those whose going leaves their domains what they need, one of
+    the test last; a domain of one unit trains on it.
     """
     if any(splits[u] == wanted for u in members) or (wanted == "valid" and len(members) < 2):
         return
@@ -65,7 +65,7 @@ def _need(
             if unit in others and len(others) > 1
         )
 
-    movable = [u for u in members if wanted == "train" or splits[u] != "test" or len(members) < 3]
+    movable = sorted(members, key=lambda u: wanted == "valid" and splits[u] == "test")
     chosen = next((u for u in movable if spare(u)), None)
     if chosen is None and wanted == "train":
         chosen = members[0]

@@ -89,7 +89,7 @@ class Store(Recordings):
 
     def __reduce__(self) -> tuple[Any, ...]:
         # A memory map would be pickled as its whole content: the copy opens the store again.
-        return Store.open, (self.path,)
+        return _reopen, (self.path, self.fingerprint)
 
     def audio(self, entry: Entry, start: int, frames: int) -> np.ndarray:
         """Return int16 samples (frames,) of a recording from `start`: a view of the file."""
@@ -99,6 +99,13 @@ class Store(Recordings):
         _check_range(entry, start, frames)
         begin = entry.offset + start
         return self._maps[entry.domain][begin : begin + frames]
+
+
+def _reopen(path: Path, fingerprint: str) -> Store:
+    store = Store.open(path)
+    if store.fingerprint != fingerprint:
+        raise CorpusError(f"{path} was prepared anew while it was in use: start again")
+    return store
 
 
 def audio_file(store: Path, domain: str) -> Path:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -47,11 +47,16 @@ class Statistics:
 
 @dataclass(frozen=True)
 class Output:
-    """What `forward` returns, by domain."""
+    """What `forward` returns."""
 
-    posterior: dict[str, DiagonalGaussian] = field(default_factory=dict)
-    z: dict[str, Tensor] = field(default_factory=dict)
-    reconstruction: dict[str, Tensor] = field(default_factory=dict)
+    posterior: DiagonalGaussian
+    """Of all rows."""
+    z: Tensor
+    """A sample of it, `(row, latent, frame)`."""
+    rows: dict[str, Tensor]
+    """Domain to the indices of the rows it decodes."""
+    reconstruction: dict[str, Tensor]
+    """Domain to what `decode` gives for its rows."""
 
 
 class AudioVAE(nn.Module):
@@ -134,28 +139,33 @@ class AudioVAE(nn.Module):
         floor = torch.log(features.new_tensor(self.config.audio.log_floor))
         return (self.vocoder or self.griffin_lim)(features.clamp_min(floor).clamp_max(3.0))
 
-    def forward(
-        self,
-        batch: Mapping[str, Tensor],
-        noise: Mapping[str, Tensor] | None = None,
-    ) -> Output:
-        """Encode and reconstruct each domain's clips `(rows, sample)` in one encoder pass.
+    def forward(self, batch: Mapping[str, Tensor], noise: Tensor | None = None) -> Output:
+        """Encode and reconstruct each domain's clips.
 
         Args:
-            batch: domain to audio; rows may be 0.
-            noise: domain to standard normal noise shaped like z; drawn when left out.
+            batch: domain to audio `(rows, sample)`; rows may be 0.
+            noise: standard normal noise shaped like z, rows in the order of the batch; drawn when
+                left out.
         """
-        domains = list(batch)
-        sizes = [batch[d].shape[0] for d in domains]
-        whole = self.encode(torch.cat([batch[d] for d in domains]))
-        means, logvars = whole.mean.split(sizes), whole.logvar.split(sizes)
-        output = Output()
-        for domain, mean, logvar in zip(domains, means, logvars, strict=True):
-            posterior = DiagonalGaussian(mean, logvar)
-            z = posterior.sample(None if noise is None else noise[domain])
-            output.posterior[domain], output.z[domain] = posterior, z
-            output.reconstruction[domain] = self.decode(z, domain)
-        return output
+        index = torch.arange(sum(len(audio) for audio in batch.values()), device=self.device)
+        sizes = [len(audio) for audio in batch.values()]
+        rows = dict(zip(batch, index.split(sizes), strict=True))
+        return self.reconstruct(torch.cat(list(batch.values())), rows, noise)
+
+    def reconstruct(
+        self, audio: Tensor, rows: Mapping[str, Tensor], noise: Tensor | None = None
+    ) -> Output:
+        """Encode `audio (row, sample)` once, and decode some of its rows in each domain.
+
+        Args:
+            audio: what the encoder reads.
+            rows: domain to the indices of the rows it decodes; several domains may decode one.
+            noise: standard normal noise shaped like z; drawn when left out.
+        """
+        posterior = self.encode(audio)
+        z = posterior.sample(noise)
+        made = {domain: self.decode(z[chosen], domain) for domain, chosen in rows.items()}
+        return Output(posterior, z, dict(rows), made)
 
     @torch.inference_mode()
     def transfer(self, audio: Tensor, to: str) -> Tensor:

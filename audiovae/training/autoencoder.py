@@ -11,12 +11,13 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from audiovae.audio.augment import Augment, mix_seed
 from audiovae.audio.features import LogMel
 from audiovae.corpus.loader import Loader
 from audiovae.corpus.store import FilesStore, Store
+from audiovae.errors import ConfigError
 from audiovae.model.autoencoder import AudioVAE, Output
 from audiovae.model.critics import DomainCritic, mmd
+from audiovae.training.feed import Feed
 from audiovae.training.objective import (
     SpectralLoss,
     confusion_bound,
@@ -58,12 +59,17 @@ class VAETask:
         self.device = model.device
         self.targets = targets or model.domains
         self.aligned = settings.pairing == "aligned"
+        if self.aligned and self.config.objective.confusion != "none":
+            raise ConfigError(
+                "aligned pairs take the domain out of z by themselves: set objective.confusion "
+                "to none, or training.pairing to none"
+            )
         self.sources = (sources or self.targets) if self.aligned else self.targets
-        self.augment = Augment(self.config.augment, self.config.audio.sample_rate)
         # The target is always a log-mel, whatever the encoder reads.
         self.logmel = LogMel(self.config.audio).to(self.device)
         self.spectral = SpectralLoss(self.config.audio).to(self.device) if model.waveform else None
         self.loader = self._loader("train", self.targets)
+        self.feed = Feed(self.config, self.loader, self.targets, self.sources)
         heard = [d for d in self.targets if store.entries(d, "valid")]
         self.validation = Validation(model, self._loader("valid", heard), heard) if heard else None
         self.audio_a_step = settings.accumulate * len(self.targets) * settings.rows * self.clip
@@ -117,37 +123,6 @@ class VAETask:
         critic_group = [(list(critic.parameters()), critic_rate)]
         self.critic_optimiser = Optimiser(critic_group, settings, steps, betas=(0.5, 0.99))
 
-    def clips(self, step: int) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
-        """Return what the encoder reads and what each domain's decoder is to give, by target."""
-        batch = self.loader.batch(step)
-        seed = mix_seed(self.config.training.seed, step, 1)
-        rows = self.config.training.rows
-        index = list(range(rows * len(self.targets)))
-        targets = self.augment.share(torch.cat([batch[d] for d in self.targets]), seed, index)
-        inputs = targets
-        if self.aligned:
-            # Row i of each domain is one moment: encode it from any domain.
-            drawn = [self.sources[mix_seed(seed, i, 2) % len(self.sources)] for i in index]
-            chosen = [batch[domain][i % rows] for i, domain in enumerate(drawn)]
-            inputs = self.augment.share(torch.stack(chosen), seed, index)
-        inputs = self.augment.spoil(inputs, seed, index)
-        split = zip(self.targets, inputs.split(rows), targets.split(rows), strict=True)
-        pairs = {domain: (i, t) for domain, i, t in split}
-        return {d: p[0] for d, p in pairs.items()}, {d: p[1] for d, p in pairs.items()}
-
-    def noise(self, step: int) -> dict[str, Tensor]:
-        """Return posterior noise, a function of (seed, step, global row)."""
-        config = self.config
-        frames = config.clip_samples // config.latent_hop
-        rows = range(config.training.rows * len(self.targets))
-        generator = torch.Generator()
-        drawn = torch.empty(len(rows), config.model.latent_dim, frames)
-        for row in rows:
-            generator.manual_seed(mix_seed(config.training.seed, step, 3, row))
-            drawn[row].normal_(generator=generator)
-        parts = drawn.to(self.device).split(config.training.rows)
-        return dict(zip(self.targets, parts, strict=True))
-
     def terms(
         self, output: Output, targets: Mapping[str, Tensor]
     ) -> tuple[dict[str, Tensor], dict[str, float]]:
@@ -155,7 +130,8 @@ class VAETask:
         config, model = self.config, self.model
         nats, errors, spectral = [], [], []
         whole = self.logmel(torch.cat(list(targets.values())))
-        for domain, wanted in zip(targets, whole.split(config.training.rows), strict=True):
+        sizes = [len(audio) for audio in targets.values()]
+        for domain, wanted in zip(targets, whole.split(sizes), strict=True):
             made = output.reconstruction[domain]
             if self.spectral is not None:
                 compared = self.spectral(made, targets[domain])
@@ -164,7 +140,7 @@ class VAETask:
             scale, kind = model.decoder(domain).scale, config.model.likelihood
             nats.append(negative_log_likelihood(wanted, made, scale, kind).mean())
             errors.append((wanted - made).detach().abs().mean())
-        by_dimension = kl_by_dimension(list(output.posterior.values()))
+        by_dimension = kl_by_dimension([output.posterior])
         stride = config.model.latent_stride
         terms = {
             "reconstruction": torch.stack(nats).mean(),
@@ -176,16 +152,19 @@ class VAETask:
             raw = terms["reconstruction"] + by_dimension.sum() / stride
         return terms, {"elbo": -float(raw), "mel_error": float(torch.stack(errors).mean())}
 
-    def confusion(self, z: Mapping[str, Tensor]) -> Tensor:
+    def confusion(self, output: Output) -> Tensor:
         """Return the confusion term: what z still says of the domain."""
         if self.config.objective.confusion == "mmd":
-            return mmd([part.transpose(1, 2).flatten(0, 1).float() for part in z.values()])
-        logits = self.critic(torch.cat(list(z.values())))
-        return confusion_bound(logits, self._labels(z))
+            frames = output.z.transpose(1, 2).float()
+            return mmd([frames[rows].flatten(0, 1) for rows in output.rows.values()])
+        return confusion_bound(self.critic(output.z), self._labels(output))
 
-    def _labels(self, z: Mapping[str, Tensor]) -> Tensor:
-        parts = [torch.full((len(p), p.shape[2]), i) for i, p in enumerate(z.values())]
-        return torch.cat(parts).to(self.device)
+    def _labels(self, output: Output) -> Tensor:
+        """Return the domain's number of each row and frame of z."""
+        labels = torch.empty(output.z.shape[0], output.z.shape[2], dtype=torch.long)
+        for number, rows in enumerate(output.rows.values()):
+            labels[rows.cpu()] = number
+        return labels.to(self.device)
 
     def step(self, step: int) -> dict[str, float]:
         """Take one training step and return its figures."""
@@ -196,14 +175,14 @@ class VAETask:
         losses = []
         for part in range(config.training.accumulate):
             position = step * config.training.accumulate + part
-            inputs, targets = self.clips(position)
+            clips = self.feed.clips(position)
             with autocast(self.device, config.training.precision):
-                output = self.model(inputs, self.noise(position))
+                output = self.model.reconstruct(clips.inputs, clips.rows, clips.noise)
                 if config.objective.confusion == "adversarial":
-                    figures["critic_accuracy"] = self._train_critic(step, output.z)
-                terms, logged = self.terms(output, targets)
+                    figures["critic_accuracy"] = self._train_critic(step, output)
+                terms, logged = self.terms(output, clips.targets)
                 if config.objective.confusion != "none":
-                    terms["confusion"] = self.confusion(output.z)
+                    terms["confusion"] = self.confusion(output)
             loss = total(terms, weights)
             losses.append(loss.detach())
             # Over the bands, so that one clipping norm serves any number of them.
@@ -216,9 +195,9 @@ class VAETask:
         self.average.update(step)
         return figures
 
-    def _train_critic(self, step: int, z: Mapping[str, Tensor]) -> float:
-        labels = self._labels(z)
-        logits = self.critic(torch.cat([p.detach() for p in z.values()]))
+    def _train_critic(self, step: int, output: Output) -> float:
+        labels = self._labels(output)
+        logits = self.critic(output.z.detach())
         loss = F.cross_entropy(logits.float(), labels)
         loss.backward()
         self.critic_optimiser.apply(step, [loss])

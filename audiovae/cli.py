@@ -1,0 +1,136 @@
+"""The command line: parse, run a verb, print. Errors of the user are one line and exit code 2."""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import io
+import json
+import os
+import sys
+import traceback
+import warnings
+from collections.abc import Sequence
+from typing import Annotated, Any, Union
+
+import tyro
+
+import audiovae
+from audiovae.errors import UserError
+from audiovae.verbs import VERBS
+from audiovae.verbs.options import as_json
+
+DONE, OURS, USERS, INTERRUPTED, PIPE_CLOSED = 0, 1, 2, 130, 141
+"""Exit codes."""
+DESCRIPTION = (
+    "Timbre transfer, embeddings and generation with one shared VAE encoder and a decoder for "
+    "each instrument. `audiovae VERB --help` says more."
+)
+PLACES = (
+    errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOSPC, errno.ENOTDIR, errno.EISDIR,
+    errno.ENOENT, errno.EEXIST, errno.ENAMETOOLONG, errno.EDQUOT, errno.ELOOP,
+)  # fmt: skip
+"""What the system says of a path that the user can mend."""
+BOX = "╭╮╰╯│─"
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run the program and return its exit code."""
+    words = list(sys.argv[1:] if argv is None else argv)
+    for channel in (sys.stdout, sys.stderr):
+        if isinstance(channel, io.TextIOWrapper):
+            # A file's name may be any bytes.
+            channel.reconfigure(errors="backslashreplace")
+    try:
+        with warnings.catch_warnings():
+            if not sys.warnoptions:
+                warnings.simplefilter("ignore")
+            code = _run(words)
+        sys.stdout.flush()
+        return code
+    except UserError as error:
+        return _fail(str(error))
+    except BrokenPipeError:
+        # Nobody reads on: say no more, not even when Python flushes at its end.
+        with contextlib.suppress(OSError, ValueError):
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return PIPE_CLOSED
+    except KeyboardInterrupt:
+        print("audiovae: interrupted", file=sys.stderr)
+        return INTERRUPTED
+    except OSError as error:
+        if error.errno in PLACES and error.filename is not None:
+            return _fail(f"{os.fsdecode(error.filename)}: {error.strerror}")
+        traceback.print_exc()
+        return OURS
+    except Exception:
+        traceback.print_exc()
+        return OURS
+
+
+def _fail(message: str) -> int:
+    print(f"audiovae: {' '.join(message.split())}", file=sys.stderr)
+    return USERS
+
+
+def _run(words: list[str]) -> int:
+    if words in (["--version"], ["-V"]):
+        print(f"audiovae {audiovae.__version__}")
+        return DONE
+    verb = parse(words)
+    if isinstance(verb, int):
+        return verb
+    report = verb.run()
+    for line in report.lines:
+        print(line)
+    if verb.common.json:
+        print(json.dumps(as_json(report.facts)))
+    return DONE
+
+
+def parse(words: list[str]) -> Any:
+    """Return the verb that the words ask for, or the exit code where they ask for help.
+
+    Raises `UserError` on words that can't be understood.
+    """
+    kinds: Any = Union[  # noqa: UP007
+        tuple(
+            Annotated[kind, tyro.conf.subcommand(name, prefix_name=False)]
+            for name, kind in VERBS.items()
+        )
+    ]
+    said = io.StringIO()
+    try:
+        with contextlib.redirect_stderr(said):
+            return tyro.cli(
+                kinds,
+                prog="audiovae",
+                description=DESCRIPTION,
+                args=words,
+                config=(tyro.conf.FlagCreatePairsOff,),
+            )
+    except SystemExit as end:
+        if end.code in (None, 0):
+            return DONE
+        raise UserError(_one_line(said.getvalue(), words)) from None
+
+
+def _one_line(box: str, words: list[str]) -> str:
+    """Return what a box of error text says as one line."""
+    sections: list[list[str]] = [[]]
+    for line in box.splitlines():
+        text = line.strip(BOX + " ")
+        if line.startswith("╭"):
+            sections.append([f"{text}:"])
+        elif text:
+            sections[-1].append(text)
+        elif "─" in line:
+            sections.append([])
+    parts = [" ".join(section) for section in sections if section]
+    kept = [p for p in parts if not p.startswith(("For full helptext", "Argument helptext"))]
+    verb = f" {words[0]}" if words and words[0] in VERBS else ""
+    return f"{'; '.join(kept).rstrip('.')}; see audiovae{verb} --help"
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,99 @@
+"""What a training step sees: clips for the encoder, and who decodes them into what."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from audiovae.audio.augment import Augment, mix_seed
+from audiovae.config import Config
+from audiovae.corpus.loader import Loader
+
+HEARINGS = 2
+"""Domains that each moment of an aligned batch is encoded from."""
+
+
+@dataclass(frozen=True)
+class Clips:
+    """A step's clips.
+
+    `inputs (row, sample)` are what the encoder reads; `rows[domain]` are the rows of the latent
+    that a domain decodes, and `targets[domain]` the sounds they are to become.
+    """
+
+    inputs: Tensor
+    rows: dict[str, Tensor]
+    targets: dict[str, Tensor]
+    noise: Tensor
+    """Of the posterior, shaped like z."""
+
+
+class Feed:
+    """Turns a loader's batches into clips; all draws are functions of (seed, step, row).
+
+    Args:
+        config: settings.
+        loader: of the training split.
+        targets: domains with a decoder to train.
+        sources: domains the encoder hears, in aligned batches.
+    """
+
+    def __init__(
+        self, config: Config, loader: Loader, targets: Sequence[str], sources: Sequence[str]
+    ) -> None:
+        self.config, self.loader = config, loader
+        self.targets, self.sources = list(targets), list(sources)
+        self.augment = Augment(config.augment, config.audio.sample_rate)
+
+    def clips(self, step: int) -> Clips:
+        """Return the clips of a step."""
+        batch = self.loader.batch(step)
+        seed = mix_seed(self.config.training.seed, step, 1)
+        aligned = self.config.training.pairing == "aligned"
+        return self._aligned(batch, seed) if aligned else self._unpaired(batch, seed)
+
+    def _unpaired(self, batch: dict[str, Tensor], seed: int) -> Clips:
+        """Each domain decodes its own clips."""
+        sizes = [len(batch[d]) for d in self.targets]
+        audio = self.augment.share(torch.cat([batch[d] for d in self.targets]), seed)
+        inputs = self.augment.spoil(audio, seed)
+        index = torch.arange(len(inputs), device=audio.device).split(sizes)
+        return Clips(
+            inputs,
+            dict(zip(self.targets, index, strict=True)),
+            dict(zip(self.targets, audio.split(sizes), strict=True)),
+            self._noise(seed, len(inputs)),
+        )
+
+    def _aligned(self, batch: dict[str, Tensor], seed: int) -> Clips:
+        """Every domain decodes every moment, each from one of the moment's hearings."""
+        moments = len(batch[self.targets[0]])
+        order = list(range(moments))
+        heard = [
+            batch[self.sources[mix_seed(seed, i, j) % len(self.sources)]][i]
+            for i in order
+            for j in range(HEARINGS)
+        ]
+        inputs = self.augment.share(
+            torch.stack(heard), seed, [i for i in order for _ in range(HEARINGS)]
+        )
+        rows, targets = {}, {}
+        for number, domain in enumerate(self.targets):
+            hearing = [HEARINGS * i + (number + mix_seed(seed, i)) % HEARINGS for i in order]
+            rows[domain] = torch.tensor(hearing, device=inputs.device)
+            # One index a moment: source and target keep the same gain, sign and tuning.
+            targets[domain] = self.augment.share(batch[domain], seed, order)
+        inputs = self.augment.spoil(inputs, seed)
+        return Clips(inputs, rows, targets, self._noise(seed, len(inputs)))
+
+    def _noise(self, seed: int, rows: int) -> Tensor:
+        frames = self.config.clip_samples // self.config.latent_hop
+        generator = torch.Generator()
+        drawn = torch.empty(rows, self.config.model.latent_dim, frames)
+        for row in range(rows):
+            generator.manual_seed(mix_seed(seed, row, 3))
+            drawn[row].normal_(generator=generator)
+        return drawn.to(self.loader.device)

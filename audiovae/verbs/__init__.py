@@ -1,0 +1,23 @@
+"""The verbs of the command line: what each takes, the one public call it makes, what it prints.
+
+Nothing heavy is imported here but inside the verbs: `--help` must answer at once.
+"""
+
+from __future__ import annotations
+
+from audiovae.verbs.about import Doctor, Info
+from audiovae.verbs.training import AddDomain, Prepare, Train, TrainVocoder
+from audiovae.verbs.use import Demo, Embed, Generate, Transfer
+
+VERBS: dict[str, type] = {
+    "demo": Demo,
+    "prepare": Prepare,
+    "train": Train,
+    "train-vocoder": TrainVocoder,
+    "add-domain": AddDomain,
+    "transfer": Transfer,
+    "embed": Embed,
+    "generate": Generate,
+    "info": Info,
+    "doctor": Doctor,
+}

@@ -1,0 +1,174 @@
+"""Verbs that make models: prepare, train, train-vocoder, add-domain."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Annotated, Any
+
+from tyro.conf import Positional, arg
+
+from audiovae.errors import ConfigError
+from audiovae.verbs.options import (
+    Budgeted,
+    Common,
+    Compute,
+    Machine,
+    Names,
+    Number,
+    Output,
+    Plain,
+    Report,
+    Settings,
+    UseModel,
+    Whole,
+    WithModel,
+)
+
+
+@dataclass(kw_only=True)
+class Prepare:
+    """Turn a folder with a folder of recordings for each domain into a store to train on."""
+
+    folder: Positional[Path]
+    """Folder of domain folders."""
+    output: Output
+    """The store to make; over an unfinished one the work goes on."""
+    sample_rate: int = 44_100
+    """Of the store, in hertz."""
+    workers: Whole = None
+    """Processes; one a core when left out."""
+    valid: float = 0.1
+    """Share of the recordings kept for validation."""
+    test: float = 0.0
+    """Share of the recordings kept for tests."""
+    seed: int = 0
+    """Of the split."""
+
+    common: Plain = field(default_factory=Common)
+
+    def run(self) -> Report:
+        """Prepare the store."""
+        from audiovae.corpus.prepare import prepare
+
+        report = prepare(
+            self.folder,
+            self.output,
+            sample_rate=self.sample_rate,
+            workers=self.workers,
+            valid=self.valid,
+            test=self.test,
+            seed=self.seed,
+        )
+        skipped = [{"path": path, "reason": reason} for path, reason in report.skipped]
+        facts = {"store": report.store, "recordings": len(report.entries), "skipped": skipped}
+        return Report([report.table()], {**facts, "hours": report.hours})
+
+
+def _trained(summary: dict[str, Any]) -> Report:
+    lines = [f"{summary['steps']} steps in {summary['seconds'] / 60:.1f} minutes"]
+    valid = {k: v for k, v in summary.get("valid", {}).items() if isinstance(v, float)}
+    if valid:
+        lines.append("validation: " + ", ".join(f"{k} {v:.4g}" for k, v in valid.items()))
+    place = summary.get("output") or f"{summary['run']}/checkpoint"
+    return Report([*lines, f"the model is {place}"], summary)
+
+
+@dataclass(kw_only=True)
+class Train:
+    """Train an encoder and a decoder for each domain; the same command resumes."""
+
+    store: Positional[Path]
+    """A store, or a folder of domain folders."""
+    output: Output
+    """The run: RUN/checkpoint is the model, RUN/previews has sounds and pictures."""
+    domains: Names = field(default_factory=list)
+    """Domains that get a decoder; all when left out."""
+
+    settings: Settings = field(default_factory=Budgeted)
+    common: Compute = field(default_factory=Machine)
+
+    def run(self) -> Report:
+        """Train."""
+        from audiovae.training.trainer import train
+
+        self.common.set_threads()
+        summary = train(
+            self.store,
+            self.output,
+            self.settings.settings(self.common),
+            domains=self.domains or None,
+            init=self.settings.init,
+            device=self.common.device,
+            **self.settings.budget,
+        )
+        return _trained(summary)
+
+
+@dataclass(kw_only=True)
+class TrainVocoder:
+    """Train what turns log-mel frames into sound; the same command resumes."""
+
+    store: Positional[Path]
+    """A store, or a folder of domain folders."""
+    output: Output
+    """The run: RUN/checkpoint holds the vocoder."""
+
+    settings: Settings = field(default_factory=Budgeted)
+    common: Compute = field(default_factory=Machine)
+
+    def run(self) -> Report:
+        """Train."""
+        from audiovae.training.vocoder import train_vocoder
+
+        self.common.set_threads()
+        summary = train_vocoder(
+            self.store,
+            self.output,
+            self.settings.settings(self.common),
+            init=self.settings.init,
+            device=self.common.device,
+            **self.settings.budget,
+        )
+        return _trained(summary)
+
+
+@dataclass(kw_only=True)
+class AddDomain:
+    """Teach a trained model one more domain: the encoder stays, one decoder is new."""
+
+    folder: Positional[Path]
+    """Recordings of the domain, or a store that has it."""
+    name: str
+    """Of the domain."""
+    output: Output
+    """Checkpoint folder of the model with the new domain."""
+    minutes: Number = None
+    """Budget in minutes of this machine; 10 when no budget is given."""
+    steps: Whole = None
+    """Or in steps."""
+    init_from: Annotated[str | None, arg(metavar="DOMAIN")] = None
+    """Domain whose decoder to start from; the nearest one when left out."""
+
+    common: UseModel = field(default_factory=WithModel)
+
+    def run(self) -> Report:
+        """Train."""
+        from audiovae.training.add_domain import add_domain
+
+        if self.minutes is not None and not math.isfinite(self.minutes):
+            raise ConfigError(f"minutes is {self.minutes}; expected a number above 0")
+        found = self.common.find()
+        summary = add_domain(
+            self.folder,
+            self.name,
+            found.model,
+            self.output,
+            minutes=self.minutes,
+            steps=self.steps,
+            seed=self.common.seed,
+            init_from=self.init_from,
+            device=self.common.device,
+        )
+        return _trained(summary)

@@ -1,0 +1,167 @@
+"""Verbs that use a model: demo, transfer, embed, generate."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Annotated, Literal
+
+from tyro.conf import Positional, arg
+
+from audiovae.verbs.options import Names, Output, Report, UseModel, WithModel, parse_blend
+
+Format = Literal["wav", "flac", "ogg"]
+Inputs = Positional[Annotated[list[Path], arg(metavar="PATH ...")]]
+Blend = Annotated[str | None, arg(metavar="DOMAIN=WEIGHT,...")]
+
+
+@dataclass(kw_only=True)
+class Demo:
+    """Play the phrases of the package on every domain: sounds, pictures, a page, figures."""
+
+    output: Output
+    """Folder to write to."""
+
+    common: UseModel = field(default_factory=WithModel)
+
+    def run(self) -> Report:
+        """Run the demo."""
+        from audiovae.apps.demo import run_demo, table
+        from audiovae.apps.transfer import TransferSettings
+
+        found = self.common.find()
+        settings = TransferSettings(seed=self.common.seed, precision=self.common.precision)
+        report = run_demo(found, self.output, settings=settings, progress=True)
+        page = self.output / "index.html"
+        return Report([found.note, table(report), f"open {page}"], {**report, "page": page})
+
+
+@dataclass(kw_only=True)
+class Transfer:
+    """Play sound on other instruments: take.wav to flute is OUT/take.flute.wav."""
+
+    inputs: Inputs
+    """Audio files, and folders of them."""
+    to: Names = field(default_factory=list)
+    """Domains to play on; each file is encoded once for all of them."""
+    blend: Blend = None
+    """A blend of domains, as in --blend piano=0.7,flute=0.3."""
+    output: Output
+    """Folder to write to."""
+    format: Format = "wav"
+    """Of what is written."""
+    mix: float = 1.0
+    """Share of the new sound, 0 to 1."""
+    keep_loudness: bool = False
+    """Bring the new sound to the input's level."""
+    temperature: float = 0.0
+    """Scale of the posterior's noise; 0 takes its mean."""
+    transpose: float = 0.0
+    """Semitones by which the source is shifted first."""
+    octave: Literal["keep", "auto"] = "keep"
+    """auto shifts the source by octaves into the target's range."""
+
+    common: UseModel = field(default_factory=WithModel)
+
+    def run(self) -> Report:
+        """Transfer."""
+        from audiovae.apps.transfer import TransferSettings, transfer_files
+
+        settings = TransferSettings(
+            mix=self.mix,
+            keep_loudness=self.keep_loudness,
+            temperature=self.temperature,
+            seed=self.common.seed,
+            transpose=self.transpose,
+            octave=self.octave,
+            precision=self.common.precision,
+        )
+        blend = parse_blend(self.blend)
+        found = self.common.find()
+        written = transfer_files(
+            self.inputs,
+            self.to,
+            self.output,
+            model=found.model,
+            blend=blend,
+            format=self.format,
+            settings=settings,
+            progress=True,
+        )
+        lines = [found.note]
+        for one in written:
+            shift = f", source shifted by {one.transposed:g} semitones" if one.transposed else ""
+            clipped = f", {one.clipped} samples cut to full scale" if one.clipped else ""
+            lines.append(f"{one.path}{shift}{clipped}")
+        return Report(lines, {"model": found.note, "files": written})
+
+
+@dataclass(kw_only=True)
+class Embed:
+    """Write embeddings of sound with their time stamps: a.wav gives OUT/a.npz."""
+
+    inputs: Inputs
+    """Audio files, and folders of them."""
+    output: Output
+    """Folder to write to, or a file that ends in .parquet for one table."""
+    pool: Literal["none", "mean"] = "none"
+    """mean gives one embedding a file, none one a latent frame."""
+    format: Literal["npz", "npy"] = "npz"
+    """Of what is written to a folder."""
+
+    common: UseModel = field(default_factory=WithModel)
+
+    def run(self) -> Report:
+        """Embed."""
+        from audiovae.apps.embed import Encoder
+        from audiovae.apps.embed_files import embed_files, encoder_metadata
+
+        encoder = Encoder(self.common.find().model, precision=self.common.precision)
+        written = embed_files(
+            encoder, self.inputs, self.output, pool=self.pool, format=self.format, progress=True
+        )
+        lines = [f"{w.source}: {w.frames} x {w.dimension} in {w.path}" for w in written]
+        return Report(lines, {**encoder_metadata(encoder), "files": written})
+
+
+@dataclass(kw_only=True)
+class Generate:
+    """Play samples of the prior: texture, not melody, since this prior knows no time."""
+
+    to: Names = field(default_factory=list)
+    """Domains to play on."""
+    blend: Blend = None
+    """A blend of domains."""
+    output: Output
+    """Folder to write to: OUT/generated.<domain>.wav."""
+    seconds: float = 10.0
+    """Length."""
+    temperature: float = 1.0
+    """Scale of the sample."""
+    smooth: float = 0.1
+    """Seconds over which neighbouring frames are tied together."""
+    format: Format = "wav"
+    """Of what is written."""
+
+    common: UseModel = field(default_factory=WithModel)
+
+    def run(self) -> Report:
+        """Generate."""
+        from audiovae.apps.generate import GenerateSettings, generate_files
+
+        settings = GenerateSettings(
+            self.seconds, self.temperature, self.smooth, self.common.seed, self.common.precision
+        )
+        blend = parse_blend(self.blend)
+        found = self.common.find()
+        written = generate_files(
+            found.model,
+            self.output,
+            to=self.to,
+            blend=blend,
+            format=self.format,
+            settings=settings,
+            progress=True,
+        )
+        lines = [found.note, *(str(one.path) for one in written)]
+        return Report(lines, {"model": found.note, "files": written})

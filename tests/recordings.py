@@ -1,0 +1,49 @@
+"""Small folders of recordings for the corpus's tests."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import soundfile
+
+RATE = 8000
+
+
+def tone(seconds: float, hertz: float = 440.0, rate: int = RATE, level: float = 0.3) -> np.ndarray:
+    time = np.arange(round(seconds * rate)) / rate
+    return level * np.sin(2 * np.pi * hertz * time)
+
+
+def save(
+    path: Path, audio: np.ndarray, rate: int = RATE, subtype: str | None = "PCM_16"
+) -> np.ndarray:
+    """Write samples (sample,) or (sample, channel), int16 as they are; make the folder."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    soundfile.write(path, audio, rate, subtype=subtype if path.suffix == ".wav" else None)
+    return audio
+
+
+def make_folder(folder: Path, domains: str = "ab", count: int = 4, seconds: float = 1.0) -> Path:
+    """Write `count` recordings of distinct tones a domain, each a little longer than the last."""
+    for d, domain in enumerate(domains):
+        for i in range(count):
+            sound = tone(seconds * (1 + i / 10), 200 + 50 * i + 7 * d)
+            save(folder / domain / f"{i}.wav", sound)
+    return folder
+
+
+def ramp(base: int, frames: int) -> np.ndarray:
+    """Samples that tell which recording they are from, and where in it: base + position, int16."""
+    return (base + np.arange(frames)).astype(np.int16)
+
+
+def write_groups(folder: Path, groups: dict[str, str]) -> None:
+    (folder / "groups.json").write_text(json.dumps(groups))
+
+
+def contents(folder: Path) -> dict[str, bytes]:
+    """Every file below a folder and its bytes."""
+    files = (p for p in sorted(folder.rglob("*")) if p.is_file())
+    return {p.relative_to(folder).as_posix(): p.read_bytes() for p in files}
