@@ -7,6 +7,7 @@ import errno
 import io
 import json
 import os
+import re
 import sys
 import traceback
 import warnings
@@ -31,7 +32,6 @@ PLACES = (
     errno.ENOENT, errno.EEXIST, errno.ENAMETOOLONG, errno.EDQUOT, errno.ELOOP,
 )  # fmt: skip
 """What the system says of a path that the user can mend."""
-BOX = "╭╮╰╯│─"
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -116,20 +116,26 @@ def parse(words: list[str]) -> Any:
 
 
 def _one_line(box: str, words: list[str]) -> str:
-    """Return what a box of error text says as one line."""
+    """Return what a box of error text says as one line, and where there is more."""
     sections: list[list[str]] = [[]]
-    for line in box.splitlines():
-        text = line.strip(BOX + " ")
-        if line.startswith("╭"):
-            sections.append([f"{text}:"])
+    for line in re.sub(r"\x1b\[[0-9;]*m", "", box).splitlines():
+        text = line.strip("╭╮╰╯│─ ")
+        # Edges and rules; where the terminal has no such characters, dashes.
+        if "──" in line or re.fullmatch(r"-{4,}", text):
+            sections.append([])
         elif text:
             sections[-1].append(text)
-        elif "─" in line:
-            sections.append([])
-    parts = [" ".join(section) for section in sections if section]
-    kept = [p for p in parts if not p.startswith(("For full helptext", "Argument helptext"))]
+    titled = 0 if box.startswith("╭") else 1
+    parts = [" ".join(section) for section in sections[titled:] if section]
+    kept = parts[:1]
+    for part in parts[1:]:
+        if part.startswith("Perhaps you meant"):
+            option = re.search(r"--[\w-]+", part)
+            kept.append(f"perhaps {option.group()}" if option else part)
+        elif not part.startswith(("For full helptext", "Argument helptext")):
+            kept.append(part)
     verb = f" {words[0]}" if words and words[0] in VERBS else ""
-    return f"{'; '.join(kept).rstrip('.')}; see audiovae{verb} --help"
+    return f"{'; '.join(kept).rstrip('.') or 'unclear words'}; see audiovae{verb} --help"
 
 
 if __name__ == "__main__":

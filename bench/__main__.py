@@ -13,7 +13,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-from bench.table import write_table
+from bench.table import load_average, write_table
 
 HERE = Path(__file__).parent
 
@@ -32,11 +32,11 @@ def main() -> None:
 
         print(json.dumps(measure(args.threads[0], args.repeats, args.seconds)))
         return
-    results = {}
+    results, load = {}, load_average()
     for threads in args.threads:
         print(f"timing on {threads} thread{'s' * (threads > 1)}", file=sys.stderr, flush=True)
         results[threads] = run_worker(threads, args.repeats, args.seconds)
-    table = write_table(results, args.output)
+    table = write_table(results, args.output, load)
     print(table)
 
 

@@ -17,8 +17,11 @@ only: processors differ, and so do days.
 """
 
 
-def write_table(results: dict[int, dict[str, Any]], path: Path) -> str:
-    """Write the results by number of threads as Markdown, and return it."""
+def write_table(results: dict[int, dict[str, Any]], path: Path, load: str) -> str:
+    """Write the results by number of threads as Markdown, and return it.
+
+    `load` says how busy the processor was before: figures of a busy one are worth little.
+    """
     counts = list(results)
     first = results[counts[0]]
     header = "| stage | audio, s |"
@@ -40,11 +43,17 @@ def write_table(results: dict[int, dict[str, Any]], path: Path) -> str:
         + ".",
         f"- Model: the default config, eight domains, {first['weights']} weights. A training step "
         "has 24 clips of 1.5 s, a vocoder's 8; both in bf16 where the processor has it.",
-        f"- {first['repeats']} repeats, {datetime.date.today().isoformat()}.",
+        f"- {first['repeats']} repeats, {datetime.date.today().isoformat()}; "
+        f"load before the run: {load}.",
     ]
     text = "\n".join([HEAD, *lines, "", *notes]) + "\n"
     path.write_text(text, encoding="utf-8")
     return text
+
+
+def load_average() -> str:
+    """Return the processes that wanted a processor over the last minute, on average."""
+    return f"{os.getloadavg()[0]:.1f}" if hasattr(os, "getloadavg") else "unknown"
 
 
 def machine() -> str:

@@ -11,9 +11,11 @@ from collections.abc import Callable
 
 from scores import Note, Score
 
+Scale = tuple[int, ...]  # semitones of an octave
+
 COUNT = 600
 QUARTERS = 112  # length of a piece, 60 to 100 seconds
-SCALES = (
+SCALES: tuple[Scale, ...] = (
     (0, 2, 4, 5, 7, 9, 11),
     (0, 2, 3, 5, 7, 8, 11),
     (0, 2, 3, 5, 7, 9, 10),
@@ -38,7 +40,7 @@ def _compose(name: str, draw: random.Random) -> Score:
     return Score(name, "invented", draw.uniform(66, 112), tuple(kept))
 
 
-def _pitch(key: int, scale: tuple[int, ...], degree: int) -> int:
+def _pitch(key: int, scale: Scale, degree: int) -> int:
     octave, step = divmod(degree, len(scale))
     return key + 12 * octave + scale[step]
 
@@ -46,7 +48,7 @@ def _pitch(key: int, scale: tuple[int, ...], degree: int) -> int:
 def _line(
     draw: random.Random,
     key: int,
-    scale: tuple[int, ...],
+    scale: Scale,
     centre: int,
     lengths: tuple[float, ...],
     part: int,
@@ -68,7 +70,7 @@ def _line(
     return notes
 
 
-def _chord(key: int, scale: tuple[int, ...], root: int, low: int, size: int) -> list[int]:
+def _chord(key: int, scale: Scale, root: int, low: int, size: int) -> list[int]:
     """`size` pitches of thirds over `root`, the lowest at or above MIDI pitch `low`."""
     degree = root
     while _pitch(key, scale, degree) < low:
@@ -76,12 +78,13 @@ def _chord(key: int, scale: tuple[int, ...], root: int, low: int, size: int) -> 
     return [_pitch(key, scale, degree + 2 * i) for i in range(size)]
 
 
-def _solo(draw, key, scale, harmony) -> list[Note]:
+def _solo(draw: random.Random, key: int, scale: Scale, harmony: list[int]) -> list[Note]:
     lengths = draw.choice(((0.25, 0.5), (0.5, 1.0), (0.25, 0.25, 2.0), (1.0, 2.0, 3.0)))
     return _line(draw, key, scale, draw.randint(42, 90), lengths, 0, rests=0.12)
 
 
-def _voices(draw, key, scale, harmony) -> list[Note]:
+def _voices(draw: random.Random, key: int, scale: Scale, harmony: list[int]) -> list[Note]:
+    """Two to four melodies, one below the other."""
     count = draw.randint(2, 4)
     top, gap = draw.randint(70, 88), draw.randint(7, 14)
     lengths = draw.choice(((0.5, 1.0), (1.0, 2.0), (0.5, 2.0), (2.0, 4.0)))
@@ -91,7 +94,7 @@ def _voices(draw, key, scale, harmony) -> list[Note]:
     return notes
 
 
-def _accompanied(draw, key, scale, harmony) -> list[Note]:
+def _accompanied(draw: random.Random, key: int, scale: Scale, harmony: list[int]) -> list[Note]:
     """A melody over block chords, broken chords or an oom-pah bass."""
     notes = _line(draw, key, scale, draw.randint(66, 84), (0.5, 0.5, 1.0, 2.0), 0)
     style, low, size = draw.randrange(3), draw.randint(36, 52), draw.randint(3, 4)
@@ -111,7 +114,7 @@ def _accompanied(draw, key, scale, harmony) -> list[Note]:
     return notes
 
 
-def _arpeggios(draw, key, scale, harmony) -> list[Note]:
+def _arpeggios(draw: random.Random, key: int, scale: Scale, harmony: list[int]) -> list[Note]:
     length, low = draw.choice((0.25, 1 / 3, 0.5)), draw.randint(36, 60)
     hold = draw.choice((1, 1, 4))  # 4: as with a pedal
     notes: list[Note] = []
@@ -124,7 +127,7 @@ def _arpeggios(draw, key, scale, harmony) -> list[Note]:
     return notes
 
 
-def _blocks(draw, key, scale, harmony) -> list[Note]:
+def _blocks(draw: random.Random, key: int, scale: Scale, harmony: list[int]) -> list[Note]:
     low, notes = draw.randint(36, 64), []
     for bar, root in enumerate(harmony):
         rhythm = draw.choice(((4.0,), (2.0, 2.0), (1.0, 1.0, 2.0), (0.5, 0.5, 1.0, 2.0)))
@@ -137,7 +140,7 @@ def _blocks(draw, key, scale, harmony) -> list[Note]:
     return notes
 
 
-def _scattered(draw, key, scale, harmony) -> list[Note]:
+def _scattered(draw: random.Random, key: int, scale: Scale, harmony: list[int]) -> list[Note]:
     """Single notes all over the keyboard, some short, some long, some together."""
     at, notes = 0.0, []
     while at < QUARTERS:
@@ -148,7 +151,7 @@ def _scattered(draw, key, scale, harmony) -> list[Note]:
     return notes
 
 
-Texture = Callable[[random.Random, int, tuple[int, ...], list[int]], list[Note]]
+Texture = Callable[[random.Random, int, Scale, list[int]], list[Note]]
 TEXTURES: tuple[Texture, ...] = (
     *(_solo, _solo, _voices, _voices, _accompanied, _accompanied),
     *(_arpeggios, _blocks, _scattered),

@@ -17,7 +17,7 @@ import zipfile
 from collections.abc import Iterable
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from layout import DataError, safe_name
 
@@ -30,17 +30,14 @@ TEST_SHARE = 0.15
 #   luca, schumann_clara (share-alike), essenFolksong (non-commercial), beethoven, mozart, haydn,
 #   monteverdi and the single pieces (origin or terms of the encoding not stated).
 COLLECTIONS = {
-    "bach": 6.0,  # chorales in four parts, encoded by Margaret Greentree and given to music21 (her
-    # notice covers the PDF pages); the three .krn files are CCARH's and stay out
+    "bach": 6.0,  # chorales in four parts, those files alone that carry no notice of any kind
     "ryansMammoth": 2.0,  # fiddle tunes printed in 1883, contributed to a public tune archive
     "oneills1850": 1.0,  # Irish tunes printed in 1903, transcribed for free use by volunteers
     "airdsAirs": 1.0,  # airs printed in 1778 to 1801, transcribed by Jack Campin
-    "corelli": 1.0,  # CC BY (Cuthbert 2014)
-    "weber": 1.0,  # "Released to Public Domain in 1998" (Seely)
     "invented": 6.0,  # made up by invented.py, nobody's
 }
 _NOTICES = ("copyright", "©", "license", "licence", "rights reserved", "non-commercial")
-_FREE = ("public domain", "(cc-by)", "pdf ©")
+_FREE = ("public domain",)
 
 
 class Note(NamedTuple):
@@ -203,7 +200,7 @@ def _read(path: Path, name: str, collection: str) -> list[Score]:
     return scores
 
 
-def _notes(score) -> tuple[float | None, tuple[Note, ...]]:
+def _notes(score: Any) -> tuple[float | None, tuple[Note, ...]]:
     from music21 import harmony, tempo
 
     marks = [m for m in score.recurse().getElementsByClass(tempo.MetronomeMark) if m.number]

@@ -9,7 +9,7 @@ from __future__ import annotations
 import importlib.util
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Protocol
+from typing import Any, Protocol
 
 import numpy as np
 from layout import DataError
@@ -91,7 +91,7 @@ class FluidSynth:
         synth, _ = self._open()
         synth.delete()
 
-    def _open(self):
+    def _open(self) -> tuple[Any, int]:
         """A new synthesiser: a reset leaves release tails and filter states of the last piece.
 
         Samples are loaded as programs are selected, so this takes 25 ms.
@@ -121,7 +121,9 @@ class FluidSynth:
         finally:
             synth.delete()
 
-    def _play(self, synth, events: Sequence[tuple[int, int, int, int]], samples: int) -> np.ndarray:
+    def _play(
+        self, synth: Any, events: Sequence[tuple[int, int, int, int]], samples: int
+    ) -> np.ndarray:
         length = -(-samples // BLOCK) * BLOCK
         left, right = np.zeros(length, np.float32), np.zeros(length, np.float32)
         now = 0

@@ -24,7 +24,7 @@ def main() -> None:
     parser.add_argument("output", type=Path, help="folder for the store and the runs")
     parser.add_argument("--test", type=Path, help="aligned renders of other pieces")
     parser.add_argument("--steps", type=int, default=7000, help="of the model")
-    parser.add_argument("--vocoder-steps", type=int, default=10000)
+    parser.add_argument("--vocoder-steps", type=int, default=12000)
     parser.add_argument("--stages", nargs="+", choices=STAGES, default=STAGES)
     args = parser.parse_args()
     store, model, vocoder = (args.output / name for name in ("store", "model", "vocoder"))

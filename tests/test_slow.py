@@ -61,7 +61,7 @@ def test_a_model_of_minutes_beats_a_copy_of_the_input(trained):
     work, run_folder = trained
     held_out = render(work / "held-out", "--mode", "aligned", "--pieces", 8, "--split", "test",
                       "--domains", *PAIR)  # fmt: skip
-    model = audiovae.load_model(run_folder)
+    model = audiovae.resolve_model(run_folder)
     means = audiovae.summarise(audiovae.measure_transfer(model, held_out))
     print(means)
     assert means["copy"] - means["transfer"] >= GAIN_DB, means

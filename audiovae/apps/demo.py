@@ -164,7 +164,10 @@ def _present(
     picture = draw_spectrograms(shown, rate, output / "pictures" / f"{phrase.path.stem}.png")
     figures = {row["target"]: (row["lsd_copy"], row["lsd_model"]) for row in rows}
     players = [Player("input", f"audio/{source.name}", None)]
-    players += [Player(r.target, f"audio/{r.path.name}", figures.get(r.target)) for r in results]
+    for made in results:
+        known = figures.get(made.target)
+        truth = f"audio/{phrase.name}.{made.target}.wav" if known else ""
+        players.append(Player(made.target, f"audio/{made.path.name}", known, truth))
     return Section(phrase.title, f"pictures/{picture.name}", players)
 
 

@@ -29,6 +29,8 @@ class Player:
     """Path of the sound, relative to the page."""
     distances: tuple[float, float] | None
     """Decibels to the truth of the copied input and of the model, where there is a truth."""
+    truth: str = ""
+    """Path of the true rendering, where there is one."""
 
 
 @dataclass(frozen=True)
@@ -74,7 +76,7 @@ def _section(section: Section) -> str:
         [
             f"<section><h2>{title}</h2>",
             f'<a href="{picture}"><img loading="lazy" src="{picture}" alt="Spectrograms"></a>',
-            '<div class="wide"><table><thead><tr><th>played on</th><th>sound</th>',
+            '<div class="wide"><table><thead><tr><th>played on</th><th>sound</th><th>truth</th>',
             '<th class="number">copy, dB</th><th class="number">model, dB</th></tr></thead>',
             f"<tbody>{rows}</tbody></table></div></section>",
         ]
@@ -84,5 +86,9 @@ def _section(section: Section) -> str:
 def _row(player: Player) -> str:
     cells = ["", ""] if player.distances is None else [f"{d:.2f}" for d in player.distances]
     numbers = "".join(f'<td class="number">{cell}</td>' for cell in cells)
-    sound = f'<audio controls preload="none" src="{quote(player.source)}"></audio>'
-    return f"<tr><td>{escape(player.name)}</td><td>{sound}</td>{numbers}</tr>"
+    sounds = f"<td>{_audio(player.source)}</td><td>{_audio(player.truth)}</td>"
+    return f"<tr><td>{escape(player.name)}</td>{sounds}{numbers}</tr>"
+
+
+def _audio(source: str) -> str:
+    return f'<audio controls preload="none" src="{quote(source)}"></audio>' if source else ""

@@ -15,7 +15,7 @@ from audiovae.errors import UserError
 from audiovae.model.autoencoder import AudioVAE
 from audiovae.training.optimise import autocast
 
-PIECE_SECONDS = 20.0
+PIECE_SECONDS = 10.0
 """Length of a piece. Longer ones waste less on context and take more memory."""
 ITERATIVE_SECONDS = 60.0
 """Length of a piece for Griffin-Lim, whose pieces differ from the whole."""

@@ -44,6 +44,8 @@ def plan_names(
             target = output / place / f"{path.stem}{middle}{suffix}"
             # Folded: on many file systems Take.wav and take.wav are one file.
             other = taken.setdefault(os.path.normpath(target).casefold(), path)
+            if other is not path and other == path:
+                raise UserError(f"{path} is named twice: name it once")
             if other is not path:
                 raise UserError(
                     f"{other} and {path} would both be written to {target}: rename one, or "

@@ -16,6 +16,12 @@ from audiovae.errors import AudioError
 
 LOUDEST = 1000.0
 """Amplitude (60 dB over full scale) above which samples can't be meant as sound."""
+RUN_UP = {"MP3": 32 * 1152, "OPUS": 12_000}
+"""Frames decoded before a range, after which a decoder no longer depends on where it began.
+
+MP3 borrows at most 511 bytes from earlier frames, which have 15 and more. Opus packets last at most
+5760 frames, and libsndfile can't go back inside the last one.
+"""
 
 
 @dataclass(frozen=True)
@@ -119,6 +125,18 @@ def open_audio(path: str | Path) -> Decoder:
     return SoundFileDecoder(path, kind)
 
 
+class Forward(soundfile.SoundFile):
+    """A sound file that stays where a read leaves it.
+
+    soundfile seeks to that place after each read, after which an MP3 decoder lacks the bits that
+    its next frames borrow from earlier ones, and the last packet of an Opus file comes out shifted.
+    """
+
+    def seekable(self) -> bool:
+        """Say no, so that soundfile leaves it alone; `seek` works all the same."""
+        return False
+
+
 class SoundFileDecoder(Decoder):
     """WAV, FLAC, Ogg, Opus, MP3, AIFF and their kin through libsndfile."""
 
@@ -126,7 +144,7 @@ class SoundFileDecoder(Decoder):
         # Bytes, because a POSIX file name need not be text.
         name = str(path) if os.name == "nt" else os.fsencode(path)
         try:
-            self.file = soundfile.SoundFile(name)
+            self.file = Forward(name)
         except soundfile.LibsndfileError as error:
             raise _refused(path, kind, error) from None
         except TypeError:
@@ -142,11 +160,22 @@ class SoundFileDecoder(Decoder):
 
     def seek(self, frame: int) -> None:
         """Go to a frame of the file."""
+        run_up = min(frame, RUN_UP.get(self.info.format, 0))
         try:
-            self.file.seek(frame)
+            self.file.seek(frame - run_up)
         except soundfile.LibsndfileError:
             raise truncated(self.info.path, f"frame {frame} can't be reached") from None
+        self.position = frame - run_up
+        self._read(run_up)
         self.position = frame
+
+    def check_end(self) -> None:
+        """Raise `AudioError` unless the last frame is there, but leave MP3 files to `is_cut`.
+
+        The decoder of MP3 complains on the console of frames that it has not seen the start of.
+        """
+        if self.info.format != "MP3":
+            super().check_end()
 
     def _read(self, frames: int) -> np.ndarray:
         try:

@@ -74,14 +74,11 @@ def identify(path: Path, file: BinaryIO) -> str:
 
     Raises `AudioError` when it holds something else.
     """
+    start = _skip_tag(file)
     head = file.read(HEAD)
-    if head[:3] == b"ID3" and len(head) >= 10:
-        a, b, c, d = (byte & 0x7F for byte in head[6:10])  # The tag's length, 7 bits a byte.
-        file.seek(10 + (a << 21 | b << 14 | c << 7 | d))
-        return _kind(file.read(HEAD)) or "MP3"
     kind = _kind(head)
-    if kind:
-        return kind
+    if kind or start:
+        return kind or "MP3"
     what = _describe(head)
     suffix = path.suffix.lower()
     if suffix == ".mp3" and what == UNKNOWN:
@@ -92,6 +89,17 @@ def identify(path: Path, file: BinaryIO) -> str:
             "give the sound file itself"
         )
     raise AudioError(f"{path} is not audio: it holds {what}; {EXPECTED}")
+
+
+def _skip_tag(file: BinaryIO) -> int:
+    """Go behind an ID3 tag at the start, or to the start; return the place."""
+    file.seek(0)
+    head = file.read(10)
+    start = 0
+    if head[:3] == b"ID3" and len(head) == 10:
+        a, b, c, d = (byte & 0x7F for byte in head[6:])  # The tag's length, 7 bits a byte.
+        start = 10 + (a << 21 | b << 14 | c << 7 | d)
+    return file.seek(start)
 
 
 def _kind(head: bytes) -> str | None:
@@ -136,9 +144,9 @@ def _is_text(head: bytes) -> bool:
 
 
 def is_cut(kind: str, file: BinaryIO, size: int) -> bool:
-    """Return whether a WAV, AIFF or Ogg file of `size` bytes says that it is longer than that.
+    """Return whether a WAV, AIFF, Ogg or MP3 file of `size` bytes says that it has more.
 
-    libsndfile corrects such headers without a word.
+    libsndfile corrects or believes such headers without a word.
     """
     if kind == "WAV":
         file.seek(0)
@@ -148,6 +156,8 @@ def is_cut(kind: str, file: BinaryIO, size: int) -> bool:
         return _is_aiff_cut(file, size)
     if kind == "Ogg":
         return _is_ogg_cut(file, size)
+    if kind == "MP3":
+        return _is_mp3_cut(file, size)
     return False
 
 
@@ -199,3 +209,13 @@ def _is_ogg_cut(file: BinaryIO, size: int) -> bool:
         return True
     table = tail[page + 27 : page + 27 + tail[page + 26]]
     return page + 27 + len(table) + sum(table) > len(tail)
+
+
+def _is_mp3_cut(file: BinaryIO, size: int) -> bool:
+    start = _skip_tag(file)
+    frame = file.read(256)
+    tag = max(frame.find(b"Xing"), frame.find(b"Info"))
+    if tag < 0 or len(frame) < tag + 16 or not frame[tag + 7] & 2:
+        return False
+    place = tag + (12 if frame[tag + 7] & 1 else 8)
+    return start + struct.unpack_from(">I", frame, place)[0] > size

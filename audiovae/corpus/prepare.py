@@ -141,6 +141,8 @@ def _prepare(
     }
     if todo:
         folder.mkdir(parents=True, exist_ok=True)
+        for stale in folder.glob("*.tmp"):  # A killed run's halves.
+            stale.unlink(missing_ok=True)
     # The longest first, so that no worker is left alone with it at the end.
     tasks = sorted(todo.values(), key=lambda task: (-task.size, task.source.path))
     bar = Progress("converting", tasks, progress)

@@ -148,8 +148,8 @@ class FilesStore(Recordings):
     Opening reads every file once for its hash, so that duplicates are left out and recordings fall
     into the splits that `prepare` gives them. Samples equal the store's: to the bit for mono 16-bit
     files of the right rate, and else to within rounding. What only decoding the whole file tells is
-    not known here: silent recordings stay in, `loudness` is NaN, and what exceeds full scale is
-    clipped, where `prepare` turns the recording down.
+    not known here: silent recordings stay in and count in the splits, `loudness` is NaN, and what
+    exceeds full scale is clipped, where `prepare` turns the recording down.
     """
 
     def __init__(
