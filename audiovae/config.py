@@ -5,26 +5,15 @@ A fact is typed once: what follows from other settings is a property, never a fi
 
 from __future__ import annotations
 
-import dataclasses
 import json
-import math
 import tomllib
-import types
-import typing
 from dataclasses import dataclass, field
 from importlib import resources
 from pathlib import Path
-from typing import Any, Literal, TypeVar
+from typing import Any, Literal
 
 from audiovae.errors import ConfigError
-
-T = TypeVar("T")
-
-
-def require(condition: bool, message: str) -> None:
-    """Raise `ConfigError` with `message` unless `condition` holds."""
-    if not condition:
-        raise ConfigError(message)
+from audiovae.tables import from_dict, require
 
 
 @dataclass(frozen=True)
@@ -147,7 +136,7 @@ class AugmentConfig:
     tuning: float = 0.3
     """Shared: whole-clip tuning offset drawn from plus or minus this many semitones."""
     tuning_probability: float = 0.25
-    """Shared: probability that a batch is retuned."""
+    """Shared: probability that a row is retuned."""
     detune: float = 0.5
     """Encoder only: offset of a part of the clip, plus or minus this many semitones."""
     detune_probability: float = 0.1
@@ -265,51 +254,6 @@ class Config:
     def latent_rate(self) -> float:
         """Latent frames a second."""
         return self.audio.sample_rate / self.latent_hop
-
-
-def to_dict(config: Any) -> dict[str, Any]:
-    """Return a dataclass as nested dictionaries of JSON values."""
-    return json.loads(json.dumps(dataclasses.asdict(config)))
-
-
-def from_dict(kind: type[T], values: dict[str, Any], where: str = "config") -> T:
-    """Build the dataclass `kind` from nested dictionaries.
-
-    Raises `ConfigError` on an unknown key or a value of the wrong type.
-    """
-    require(isinstance(values, dict), f"{where} must be a table of settings")
-    hints = typing.get_type_hints(kind)
-    names = [f.name for f in dataclasses.fields(kind)]  # type: ignore[arg-type]
-    for key in values:
-        require(key in names, f"unknown setting {where}.{key}; expected one of {', '.join(names)}")
-    return kind(**{k: _convert(hints[k], v, f"{where}.{k}") for k, v in values.items()})
-
-
-def _convert(hint: Any, value: Any, where: str) -> Any:
-    origin, args = typing.get_origin(hint), typing.get_args(hint)
-    if dataclasses.is_dataclass(hint):
-        return from_dict(hint, value, where)  # type: ignore[arg-type]
-    if origin is Literal:
-        require(value in args, f"{where} is {value!r}; expected one of {', '.join(map(str, args))}")
-        return value
-    if origin in (typing.Union, types.UnionType):
-        if value is None and type(None) in args:
-            return None
-        return _convert(next(a for a in args if a is not type(None)), value, where)
-    if origin is tuple:
-        require(isinstance(value, list | tuple), f"{where} must be a list")
-        require(len(value) == len(args), f"{where} must have {len(args)} entries")
-        return tuple(_convert(a, v, where) for a, v in zip(args, value, strict=True))
-    number = isinstance(value, int | float) and not isinstance(value, bool)
-    if hint is float:
-        require(number, f"{where} is {value!r}; expected a number")
-        require(not math.isnan(value), f"{where} must not be NaN")
-        return float(value)
-    if hint is int:
-        require(number and int(value) == value, f"{where} is {value!r}; expected a whole number")
-        return int(value)
-    require(isinstance(value, hint), f"{where} is {value!r}; expected {hint.__name__}")
-    return value
 
 
 def preset_names() -> list[str]:

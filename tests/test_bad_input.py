@@ -16,8 +16,8 @@ import soundfile
 from conftest import TINY_RATE, make_model, tiny_config, tone_samples
 
 from audiovae.cli import main
-from audiovae.config import to_dict
 from audiovae.corpus.prepare import prepare
+from audiovae.tables import to_dict
 
 
 @pytest.fixture(scope="session")

@@ -18,7 +18,7 @@ from conftest import DOMAINS, TINY_RATE, tiny_config
 
 import audiovae
 from audiovae import cli
-from audiovae.config import to_dict
+from audiovae.tables import to_dict
 from audiovae.verbs import VERBS
 from audiovae.verbs.options import Report, as_json, parse_blend
 

@@ -14,10 +14,11 @@ import soundfile
 import torch
 from torch import nn
 
-from audiovae.config import Config, TrainingConfig, from_dict, to_dict
+from audiovae.config import Config, TrainingConfig
 from audiovae.corpus.prepare import prepare
 from audiovae.errors import CheckpointError, ConfigError, CorpusError, UserError
 from audiovae.model.autoencoder import AudioVAE
+from audiovae.tables import from_dict, to_dict
 from audiovae.training.add_domain import add_domain
 from audiovae.training.autoencoder import VAETask as _Task
 from audiovae.training.loop import Budget
@@ -118,7 +119,8 @@ def test_ten_steps_equal_five_and_a_resume_of_five(sections, store, tmp_path, mo
 
 def test_a_run_killed_again_and_again_ends_as_an_unbroken_one(store, tmp_path):
     script = (
-        "import json, sys; from audiovae.config import Config, from_dict;"
+        "import json, sys; from audiovae.config import Config;"
+        "from audiovae.tables import from_dict;"
         "from audiovae.training.trainer import train;"
         "train(sys.argv[1], sys.argv[2], from_dict(Config, json.loads(sys.argv[3])), steps=12,"
         " progress=False)"

@@ -65,8 +65,9 @@ class AmplitudePrior(nn.Module):
 
         The floor is taken off first, so that silence stays silent.
         """
-        amplitude = (logmel.float().exp() - self.log_floor).clamp_min(0.0)
-        return torch.matmul(self.inverse, amplitude).clamp_min(0.0)
+        with torch.autocast(logmel.device.type, enabled=False):
+            amplitude = (logmel.float().exp() - self.log_floor).clamp_min(0.0)
+            return torch.matmul(self.inverse, amplitude).clamp_min(0.0)
 
 
 class ISTFTVocoder(nn.Module):

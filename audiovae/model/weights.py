@@ -16,10 +16,11 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
 import audiovae
-from audiovae.config import Config, from_dict, to_dict
+from audiovae.config import Config
 from audiovae.errors import CheckpointError, UserError
 from audiovae.model.autoencoder import AudioVAE, Statistics
 from audiovae.model.vocoder import ISTFTVocoder
+from audiovae.tables import from_dict, to_dict
 
 FORMAT = 1
 STORAGE = ("float32", "bfloat16", "int8")

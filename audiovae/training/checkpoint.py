@@ -9,8 +9,9 @@ from typing import Any
 
 import torch
 
-from audiovae.config import Config, from_dict, to_dict
+from audiovae.config import Config
 from audiovae.errors import CheckpointError, UserError
+from audiovae.tables import from_dict, to_dict
 
 STATE = "state.pt"
 PLAN = "run.json"

@@ -10,13 +10,15 @@ from pathlib import Path
 import torch
 
 from audiovae.audio.features import LogMel
-from audiovae.config import Config, VocoderConfig, from_dict, to_dict
+from audiovae.config import Config, VocoderConfig
 from audiovae.corpus.loader import Loader
 from audiovae.corpus.store import FilesStore, Store
 from audiovae.errors import CheckpointError, ConfigError, CorpusError, UserError
+from audiovae.metrics.pitch import pitch_range
 from audiovae.model.autoencoder import AudioVAE, Statistics
 from audiovae.model.vocoder import ISTFTVocoder
 from audiovae.model.weights import load_model, load_part, read_header
+from audiovae.tables import from_dict, to_dict
 
 STATISTICS_STEPS = 8
 """Batches from which the corpus' statistics are measured."""
@@ -51,18 +53,7 @@ def pick_domains(store: Store | FilesStore, domains: list[str] | None) -> list[s
 
 def measure(store: Store | FilesStore, config: Config, domains: list[str]) -> Statistics:
     """Measure mean and deviation of each mel band, and the median loudness, on training clips."""
-    loader = Loader(
-        store,
-        domains=domains,
-        split="train",
-        rows=2,
-        clip_samples=config.clip_samples,
-        seed=config.training.seed + 1,
-        pairing="none",
-        reader="files" if isinstance(store, FilesStore) else "memmap",
-        device="cpu",
-    )
-    loader.check()
+    loader = _sampler(store, config, domains)
     logmel = LogMel(config.audio)
     frames: list[torch.Tensor] = []
     clips: list[torch.Tensor] = []
@@ -82,6 +73,38 @@ def measure(store: Store | FilesStore, config: Config, domains: list[str]) -> St
         tuple(round(float(v), 4) for v in std),
         round(loudness[len(loudness) // 2], 2),
     )
+
+
+def hear_ranges(
+    store: Store | FilesStore, config: Config, domains: list[str]
+) -> dict[str, list[float]]:
+    """Return the range of pitches heard in each domain's clips: low and high MIDI number."""
+    loader = _sampler(store, config, domains)
+    batches = [loader.batch(step) for step in range(STATISTICS_STEPS)]
+    ranges = {}
+    for domain in domains:
+        audio = torch.cat([batch[domain].flatten() for batch in batches]).numpy()
+        heard = pitch_range(audio, config.audio.sample_rate)
+        if heard is not None:
+            ranges[domain] = [round(heard.low, 1), round(heard.high, 1)]
+    return ranges
+
+
+def _sampler(store: Store | FilesStore, config: Config, domains: list[str]) -> Loader:
+    """Return a loader of training clips that training itself will not draw."""
+    loader = Loader(
+        store,
+        domains=domains,
+        split="train",
+        rows=2,
+        clip_samples=config.clip_samples,
+        seed=config.training.seed + 1,
+        pairing="none",
+        reader="files" if isinstance(store, FilesStore) else "memmap",
+        device="cpu",
+    )
+    loader.check()
+    return loader
 
 
 def start_model(

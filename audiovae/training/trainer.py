@@ -9,7 +9,13 @@ from audiovae.config import Config
 from audiovae.training.autoencoder import VAETask
 from audiovae.training.loop import Budget, run_task
 from audiovae.training.optimise import pick_device
-from audiovae.training.start import measure, open_corpus, pick_domains, start_model
+from audiovae.training.start import (
+    hear_ranges,
+    measure,
+    open_corpus,
+    pick_domains,
+    start_model,
+)
 
 
 def train(
@@ -56,6 +62,7 @@ def train(
         seed=config.training.seed,
         data=corpus.fingerprint,
         hours={d: round(corpus.hours(d), 2) for d in corpus.domains},
+        ranges=hear_ranges(corpus, config, names),
     )
     return run_task(
         task,
