@@ -187,6 +187,10 @@ class TrainingConfig:
     seed: int = 0
     pairing: Literal["none", "aligned"] = "none"
     """`aligned`: a row is one moment of a score, encoded from one domain, decoded by another."""
+    own_share: float = 0.1
+    """Aligned only: chance that a domain decodes its own render, after the ramp."""
+    own_ramp: float = 0.2
+    """Aligned only: share of the steps over which that chance falls from 1."""
     rows: int = 3
     """Clips a domain in a step."""
     clip: float = 1.5
@@ -219,6 +223,8 @@ class TrainingConfig:
         for name in ("learning_rate", "scale_learning_rate", "critic_learning_rate", "max_norm"):
             require(getattr(self, name) > 0, f"{name} must be positive")
         require(0 <= self.ema < 1, "ema must be at least 0 and below 1")
+        for name in ("own_share", "own_ramp"):
+            require(0 <= getattr(self, name) <= 1, f"{name} must lie between 0 and 1")
         require(0 <= self.adversarial_share < 1, "adversarial_share must be at least 0 and below 1")
 
 

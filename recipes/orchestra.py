@@ -23,7 +23,7 @@ def main() -> None:
     parser.add_argument("renders", type=Path, help="folder that data/render.py made")
     parser.add_argument("output", type=Path, help="folder for the store and the runs")
     parser.add_argument("--test", type=Path, help="aligned renders of other pieces")
-    parser.add_argument("--steps", type=int, default=7400, help="of the model")
+    parser.add_argument("--steps", type=int, default=7600, help="of the model")
     parser.add_argument("--vocoder-steps", type=int, default=13000)
     parser.add_argument("--stages", nargs="+", choices=STAGES, default=STAGES)
     args = parser.parse_args()

@@ -12,6 +12,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from audiovae.audio.features import LogMel
+from audiovae.config import TrainingConfig
 from audiovae.corpus.loader import Loader
 from audiovae.corpus.store import FilesStore, Store
 from audiovae.errors import ConfigError
@@ -24,6 +25,7 @@ from audiovae.training.objective import (
     kl_by_dimension,
     kl_term,
     negative_log_likelihood,
+    ramp,
     total,
     weights_at,
 )
@@ -31,6 +33,12 @@ from audiovae.training.optimise import Average, Optimiser, autocast
 from audiovae.training.previews import draw_previews
 from audiovae.training.start import fitting_vocoder
 from audiovae.training.validate import Validation
+
+
+def own_chance(config: TrainingConfig, step: int, steps: int) -> float:
+    """Chance that an aligned row is encoded from its own domain: from 1 down to `own_share`."""
+    fallen = ramp(step, steps, config.own_ramp)
+    return 1.0 - (1.0 - config.own_share) * fallen
 
 
 class VAETask:
@@ -175,7 +183,7 @@ class VAETask:
         losses = []
         for part in range(config.training.accumulate):
             position = step * config.training.accumulate + part
-            clips = self.feed.clips(position)
+            clips = self.feed.clips(position, own_chance(config.training, step, self.steps))
             with autocast(self.device, config.training.precision):
                 output = self.model.reconstruct(clips.inputs, clips.rows, clips.noise)
                 if config.objective.confusion == "adversarial":

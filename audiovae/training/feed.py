@@ -48,12 +48,13 @@ class Feed:
         self.targets, self.sources = list(targets), list(sources)
         self.augment = Augment(config.augment, config.audio.sample_rate)
 
-    def clips(self, step: int) -> Clips:
-        """Return the clips of a step."""
+    def clips(self, step: int, own: float = 0.0) -> Clips:
+        """Return the clips of a step; `own` is for aligned batches, see `_aligned`."""
         batch = self.loader.batch(step)
         seed = mix_seed(self.config.training.seed, step, 1)
-        aligned = self.config.training.pairing == "aligned"
-        return self._aligned(batch, seed) if aligned else self._unpaired(batch, seed)
+        if self.config.training.pairing == "aligned":
+            return self._aligned(batch, seed, own)
+        return self._unpaired(batch, seed)
 
     def _unpaired(self, batch: dict[str, Tensor], seed: int) -> Clips:
         """Each domain decodes its own clips."""
@@ -68,24 +69,31 @@ class Feed:
             self._noise(seed, len(inputs)),
         )
 
-    def _aligned(self, batch: dict[str, Tensor], seed: int) -> Clips:
-        """Every domain decodes every moment, each from one of the moment's hearings."""
-        moments = len(batch[self.targets[0]])
-        order = list(range(moments))
-        heard = [
-            batch[self.sources[mix_seed(seed, i, j) % len(self.sources)]][i]
-            for i in order
-            for j in range(HEARINGS)
-        ]
-        inputs = self.augment.share(
-            torch.stack(heard), seed, [i for i in order for _ in range(HEARINGS)]
-        )
+    def _aligned(self, batch: dict[str, Tensor], seed: int, own: float) -> Clips:
+        """Every domain decodes every moment: from its own render, or from a hearing of others.
+
+        Args:
+            batch: domain to clips; row i is one moment in all of them.
+            seed: of the step.
+            own: chance that a domain decodes its own render. It is easier, so training begins
+                there: what is played is learned in a tenth of the steps.
+        """
+        heard: dict[tuple[int, str], int] = {}
         rows, targets = {}, {}
+        moments = range(len(batch[self.targets[0]]))
         for number, domain in enumerate(self.targets):
-            hearing = [HEARINGS * i + (number + mix_seed(seed, i)) % HEARINGS for i in order]
-            rows[domain] = torch.tensor(hearing, device=inputs.device)
+            chosen = []
+            for i in moments:
+                turn = (number + mix_seed(seed, i)) % HEARINGS
+                source = self.sources[mix_seed(seed, i, turn) % len(self.sources)]
+                if mix_seed(seed, i, number, 5) < own * 2**63:
+                    source = domain
+                chosen.append(heard.setdefault((i, source), len(heard)))
+            rows[domain] = torch.tensor(chosen, device=self.loader.device)
             # One index a moment: source and target keep the same gain, sign and tuning.
-            targets[domain] = self.augment.share(batch[domain], seed, order)
+            targets[domain] = self.augment.share(batch[domain], seed, moments)
+        audio = torch.stack([batch[source][i] for i, source in heard])
+        inputs = self.augment.share(audio, seed, [i for i, _ in heard])
         inputs = self.augment.spoil(inputs, seed)
         return Clips(inputs, rows, targets, self._noise(seed, len(inputs)))
 
