@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from audiovae.config import Config, load_config
     from audiovae.corpus.prepare import prepare
     from audiovae.errors import UserError
+    from audiovae.evaluation.card import write_card
     from audiovae.evaluation.transfer_test import measure_transfer, summarise
     from audiovae.model.autoencoder import AudioVAE
     from audiovae.training.add_domain import add_domain
@@ -44,6 +45,7 @@ __all__ = [
     "train_vocoder",
     "transfer_audio",
     "transfer_files",
+    "write_card",
 ]
 
 _PLACES = {
@@ -66,6 +68,7 @@ _PLACES = {
     "train_vocoder": "training.vocoder",
     "transfer_audio": "apps.transfer",
     "transfer_files": "apps.transfer",
+    "write_card": "evaluation.card",
 }
 
 

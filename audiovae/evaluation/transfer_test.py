@@ -67,6 +67,7 @@ def measure_transfer(
     folder: str | Path,
     *,
     sources: Sequence[str] | None = None,
+    unseen: str | Path | None = None,
     segments: int = 2,
     precision: str = "auto",
 ) -> list[Row]:
@@ -76,6 +77,8 @@ def measure_transfer(
         model: to judge.
         folder: aligned renders, `<domain>/<piece>.flac` and `groups.json`.
         sources: domains to transfer from; the model's own when left out. They may be unknown to it.
+        unseen: a second such folder, of the same pieces on other instruments: all of them become
+            sources too.
         segments: of 8 seconds, from each piece.
         precision: `auto`, `fp32` or `bf16`.
 
@@ -84,9 +87,15 @@ def measure_transfer(
         is that of `audiovae.metrics.distances.log_spectral_distance`, audio to audio.
     """
     rate = model.config.audio.sample_rate
-    cut = cut_segments(read_groups(Path(folder)), rate, segments)
+    pieces = read_groups(Path(folder))
+    others: set[str] = set()
+    for piece, files in read_groups(Path(unseen)).items() if unseen is not None else ():
+        if piece in pieces:
+            pieces[piece] |= files
+            others |= set(files)
+    cut = cut_segments(pieces, rate, segments)
     targets = [d for d in model.domains if all(d in s for s in cut)]
-    chosen = list(sources) if sources is not None else targets
+    chosen = (list(sources) if sources is not None else targets) + sorted(others)
     missing = [d for d in chosen if not all(d in s for s in cut)]
     if missing or not targets or not cut:
         odd = ", ".join(missing) or "the model's domains"

@@ -101,6 +101,7 @@ def save_model(model: AudioVAE, folder: Path, *, storage: str = "float32", card:
             path = temporary / name
             path.parent.mkdir(exist_ok=True)
             save_file(pack(module.state_dict(), storage), path)
+            path.chmod(0o644)  # It writes for its owner alone.
         (temporary / "config.json").write_text(json.dumps(describe(model), indent=1) + "\n")
         (temporary / "README.md").write_text(card or model_card(model))
         replace_folder(temporary, folder)
