@@ -135,12 +135,12 @@ class AugmentConfig:
     """Shared: probability of a flipped sign."""
     tuning: float = 0.3
     """Shared: whole-clip tuning offset drawn from plus or minus this many semitones."""
-    tuning_probability: float = 0.25
+    tuning_probability: float = 0.1
     """Shared: probability that a row is retuned."""
     detune: float = 0.5
     """Encoder only: offset of a part of the clip, plus or minus this many semitones."""
     detune_probability: float = 0.1
-    eq_db: float = 6.0
+    eq_db: float = 4.0
     """Encoder only: standard deviation of a smooth random equaliser, in decibels."""
     noise_db: float = -50.0
     """Encoder only: loudest white noise, in decibels below full scale; -inf switches it off."""

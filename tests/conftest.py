@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 import soundfile
 import torch
+from takes import FORMATS, RATE, sound
 
 from audiovae.config import AudioConfig, Config, ModelConfig, TrainingConfig, VocoderConfig
 from audiovae.model.autoencoder import AudioVAE, Statistics
@@ -74,6 +75,13 @@ def tone_samples(
     return np.stack(tones).astype(np.float32)
 
 
+def noise_samples(seconds: float = 3.0, channels: int = 1, rate: int = TINY_RATE) -> np.ndarray:
+    """Return noise whose level rises `(channel, sample)`."""
+    count = round(seconds * rate)
+    samples = np.random.default_rng(0).standard_normal((channels, count))
+    return (0.1 * samples * np.linspace(0.2, 1, count)).astype(np.float32)
+
+
 @pytest.fixture
 def tone(tmp_path: Path) -> Callable[..., Path]:
     """A function that writes a tone and returns its path."""
@@ -91,3 +99,12 @@ def tone(tmp_path: Path) -> Callable[..., Path]:
         return path
 
     return make
+
+
+@pytest.fixture(scope="session")
+def takes(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with one take in each format that libsndfile writes; tests must not change it."""
+    folder = tmp_path_factory.mktemp("takes")
+    for name, options in FORMATS.items():
+        soundfile.write(folder / name, sound().T, RATE, **options)
+    return folder

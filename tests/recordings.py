@@ -1,14 +1,24 @@
-"""Small folders of recordings for the corpus's tests."""
+"""Small folders of recordings for the tests of the corpus, and how they are prepared and read."""
 
 from __future__ import annotations
 
 import json
+import os
 from pathlib import Path
 
 import numpy as np
+import pytest
 import soundfile
+import torch
+
+from audiovae.corpus.loader import Loader
+from audiovae.corpus.prepare import PrepareReport, prepare
+from audiovae.corpus.store import FilesStore, Store
 
 RATE = 8000
+CLIP = 1000
+
+needs_posix = pytest.mark.skipif(os.name == "nt", reason="needs POSIX signals and links")
 
 
 def tone(seconds: float, hertz: float = 440.0, rate: int = RATE, level: float = 0.3) -> np.ndarray:
@@ -47,3 +57,29 @@ def contents(folder: Path) -> dict[str, bytes]:
     """Every file below a folder and its bytes."""
     files = (p for p in sorted(folder.rglob("*")) if p.is_file())
     return {p.relative_to(folder).as_posix(): p.read_bytes() for p in files}
+
+
+def run_prepare(folder: Path, output: Path, **options: object) -> PrepareReport:
+    """Prepare in this process, without a word."""
+    settings = {"sample_rate": RATE, "workers": 1, "progress": False} | options
+    return prepare(folder, output, **settings)  # type: ignore[arg-type]
+
+
+def make_store(folder: Path, valid: float = 0.2) -> Store:
+    """Prepare a folder, and open the store beside it."""
+    output = folder.with_name(folder.name + "-store")
+    run_prepare(folder, output, valid=valid)
+    return Store.open(output)
+
+
+def load(store: Store | FilesStore, **options: object) -> Loader:
+    """Load three clips of each domain, or as the options say."""
+    settings = {
+        "domains": store.domains, "split": "train", "rows": 3, "clip_samples": CLIP, "seed": 1,
+    } | options  # fmt: skip
+    return Loader(store, **settings)  # type: ignore[arg-type]
+
+
+def numbers(clips: torch.Tensor) -> np.ndarray:
+    """The int16 values of clips."""
+    return np.rint(clips.numpy() * 32768).astype(int)

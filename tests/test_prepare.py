@@ -8,20 +8,21 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from recordings import RATE, contents, make_folder, save, tone, write_groups
+from recordings import (
+    RATE,
+    contents,
+    make_folder,
+    needs_posix,
+    run_prepare,
+    save,
+    tone,
+    write_groups,
+)
 
 from audiovae.audio import files
 from audiovae.corpus.manifest import Entry
-from audiovae.corpus.prepare import PrepareReport, prepare
 from audiovae.corpus.store import Store
 from audiovae.errors import ConfigError, CorpusError
-
-needs_posix = pytest.mark.skipif(os.name == "nt", reason="needs POSIX signals and links")
-
-
-def run(folder: Path, output: Path, **options: object) -> PrepareReport:
-    settings = {"sample_rate": RATE, "workers": 1, "progress": False} | options
-    return prepare(folder, output, **settings)  # type: ignore[arg-type]
 
 
 def stored(output: Path, path: str) -> tuple[Entry, np.ndarray]:
@@ -37,7 +38,7 @@ def test_16_bit_mono_at_the_rate_is_kept_to_the_bit(tmp_path: Path) -> None:
     noise = np.random.default_rng(0).integers(-32768, 32768, 5001).astype(np.int16)
     save(tmp_path / "in/a/x.wav", noise)
     save(tmp_path / "in/a/y.flac", noise[::-1])
-    run(tmp_path / "in", tmp_path / "out")
+    run_prepare(tmp_path / "in", tmp_path / "out")
     entry, sound = stored(tmp_path / "out", "a/x.wav")
     assert np.array_equal(sound, noise)
     assert np.array_equal(stored(tmp_path / "out", "a/y.flac")[1], noise[::-1])
@@ -54,7 +55,7 @@ def test_a_tone_stays_in_tune_in_any_format_and_rate(
 ) -> None:
     left, right = tone(2, 1000, rate, 0.5), tone(2, 1000, rate, 0.1)
     save(tmp_path / f"in/a/x{suffix}", np.stack([left, right], axis=1), rate)
-    run(tmp_path / "in", tmp_path / "out")
+    run_prepare(tmp_path / "in", tmp_path / "out")
     entry, sound = stored(tmp_path / "out", f"a/x{suffix}")
     assert (entry.sample_rate, entry.channels) == (rate, 2)
     assert entry.frames == pytest.approx(2 * RATE, abs=0.15 * RATE)
@@ -67,7 +68,7 @@ def test_a_tone_stays_in_tune_in_any_format_and_rate(
 def test_a_recording_over_full_scale_is_turned_down_and_not_clipped(tmp_path: Path) -> None:
     loud = tone(1, 440, level=3.0)
     save(tmp_path / "in/a/x.wav", loud, subtype="FLOAT")
-    run(tmp_path / "in", tmp_path / "out")
+    run_prepare(tmp_path / "in", tmp_path / "out")
     _, sound = stored(tmp_path / "out", "a/x.wav")
     assert np.abs(sound / 32768 - loud / np.abs(loud).max()).max() < 1e-4
 
@@ -86,7 +87,7 @@ def test_a_long_recording_passes_in_blocks(tmp_path: Path, monkeypatch: pytest.M
 
     monkeypatch.setattr(files, "stream", watched)
     monkeypatch.setattr(files, "read", None)
-    run(tmp_path / "in", tmp_path / "out")
+    run_prepare(tmp_path / "in", tmp_path / "out")
     assert max(sizes) == 777 and sum(sizes) == 50_000
     assert np.array_equal(stored(tmp_path / "out", "a/x.wav")[1], sound)
 
@@ -113,7 +114,7 @@ def test_every_file_is_taken_or_left_out_with_its_reason(tmp_path: Path) -> None
     save(folder / "loose.wav", tone(1))
     (folder / "c").mkdir()
     write_groups(folder, {"a/0.wav": "g", "a/lost.wav": "h"})
-    report = run(folder, tmp_path / "out")
+    report = run_prepare(folder, tmp_path / "out")
     reasons = dict(report.skipped)
     assert len(reasons) == len(report.skipped)
     expected = {
@@ -154,7 +155,7 @@ def test_links_to_files_are_followed_and_the_source_is_left_alone(tmp_path: Path
     (tmp_path / "in/a/x.wav").symlink_to(tmp_path / "elsewhere/x.wav")
     (tmp_path / "in/b").symlink_to(make_folder(tmp_path / "more", "z", 1) / "z")
     before = [(p, p.lstat()) for p in sorted(tmp_path.rglob("*")) if p.parts[-1] != "out"]
-    report = run(tmp_path / "in", tmp_path / "out")
+    report = run_prepare(tmp_path / "in", tmp_path / "out")
     assert [e.path for e in report.entries] == ["a/x.wav", "b/0.wav"] and not report.skipped
     assert report.entries[0].frames == len(sound)
     assert all(
@@ -170,7 +171,7 @@ def test_names_of_any_bytes_are_taken(tmp_path: Path) -> None:
     except OSError:
         pytest.skip("this file system has no such names")
     save(tmp_path / "in/a/z.wav", tone(2))
-    report = run(tmp_path / "in", tmp_path / "out")
+    report = run_prepare(tmp_path / "in", tmp_path / "out")
     assert len(report.entries) == 2 and len(report.skipped) == 1
     assert report.table().encode()
     assert Store.open(tmp_path / "out").entries("a")[0].path in ("a/x.wav", "a/\udcff\ny.wav")
@@ -180,7 +181,7 @@ def test_nothing_usable_is_an_error_that_says_why(tmp_path: Path) -> None:
     save(tmp_path / "in/a/x.wav", np.zeros(800))
     (tmp_path / "in/a/notes.txt").write_text("words")
     with pytest.raises(CorpusError, match=r"2 files left out: .*silent .*") as caught:
-        run(tmp_path / "in", tmp_path / "out")
+        run_prepare(tmp_path / "in", tmp_path / "out")
     assert "notes.txt" in str(caught.value) and "\n" not in str(caught.value)
     assert not (tmp_path / "out").exists()
 
@@ -190,21 +191,21 @@ def test_nothing_usable_is_an_error_that_says_why(tmp_path: Path) -> None:
 
 def test_a_source_that_is_none_is_refused(tmp_path: Path) -> None:
     with pytest.raises(CorpusError, match="does not exist"):
-        run(tmp_path / "in", tmp_path / "out")
+        run_prepare(tmp_path / "in", tmp_path / "out")
     save(tmp_path / "in/x.wav", tone(1))
     with pytest.raises(CorpusError, match="holds no folder"):
-        run(tmp_path / "in", tmp_path / "out")
+        run_prepare(tmp_path / "in", tmp_path / "out")
     with pytest.raises(CorpusError, match="is not a folder"):
-        run(tmp_path / "in/x.wav", tmp_path / "out")
+        run_prepare(tmp_path / "in/x.wav", tmp_path / "out")
     for name in ("a:b", "x" * 65):
         (tmp_path / "in" / name).mkdir()
         with pytest.raises(CorpusError, match="domain"):
-            run(tmp_path / "in", tmp_path / "out")
+            run_prepare(tmp_path / "in", tmp_path / "out")
         (tmp_path / "in" / name).rmdir()
     make_folder(tmp_path / "in", "aA", 1)
     if len(list((tmp_path / "in").iterdir())) == 3:
         with pytest.raises(CorpusError, match="case alone"):
-            run(tmp_path / "in", tmp_path / "out")
+            run_prepare(tmp_path / "in", tmp_path / "out")
     assert not (tmp_path / "out").exists()
 
 
@@ -212,19 +213,19 @@ def test_an_output_that_is_no_store_is_refused_and_left_alone(tmp_path: Path) ->
     folder = make_folder(tmp_path / "in", "a", 1)
     for output in (folder, folder / "out", folder / "a", tmp_path):
         with pytest.raises(CorpusError, match="lie in each other"):
-            run(folder, output)
+            run_prepare(folder, output)
     (tmp_path / "file").write_text("mine")
     with pytest.raises(CorpusError, match="is a file"):
-        run(folder, tmp_path / "file")
+        run_prepare(folder, tmp_path / "file")
     for name, text in [("thesis.txt", "mine"), ("store.json", '{"shop": 1}'), ("store.json", "[")]:
         taken = tmp_path / f"taken{len(text)}"
         taken.mkdir()
         (taken / name).write_text(text)
         with pytest.raises(CorpusError, match="something else"):
-            run(folder, taken)
+            run_prepare(folder, taken)
         assert contents(taken) == {name: text.encode()}
     (tmp_path / "empty").mkdir()
-    assert run(folder, tmp_path / "empty").entries
+    assert run_prepare(folder, tmp_path / "empty").entries
 
 
 @pytest.mark.parametrize("text", ["[", "[]", '{"a/0.wav": 1}', '{"a/0.wav": ""}'])
@@ -232,13 +233,13 @@ def test_groups_must_be_groups(tmp_path: Path, text: str) -> None:
     folder = make_folder(tmp_path / "in", "a", 1)
     (folder / "groups.json").write_text(text)
     with pytest.raises(CorpusError, match=r"groups\.json"):
-        run(folder, tmp_path / "out")
+        run_prepare(folder, tmp_path / "out")
 
 
 @pytest.mark.parametrize("setting", [{"sample_rate": 0}, {"workers": 0}, {"valid": 1.0}])
 def test_settings_out_of_range_are_refused(tmp_path: Path, setting: dict) -> None:
     with pytest.raises(ConfigError):
-        run(make_folder(tmp_path / "in", "a", 1), tmp_path / "out", **setting)
+        run_prepare(make_folder(tmp_path / "in", "a", 1), tmp_path / "out", **setting)
 
 
 # Splits
@@ -247,7 +248,7 @@ def test_settings_out_of_range_are_refused(tmp_path: Path, setting: dict) -> Non
 def test_one_score_lies_in_one_split_of_all_domains(tmp_path: Path) -> None:
     folder = make_folder(tmp_path / "in", "abc", 10, 0.1)
     write_groups(folder, {f"{d}/{i}.wav": f"piece {i}" for d in "abc" for i in range(10)})
-    report = run(folder, tmp_path / "out", valid=0.3, test=0.2, seed=5)
+    report = run_prepare(folder, tmp_path / "out", valid=0.3, test=0.2, seed=5)
     splits: dict[str | None, set[str]] = {}
     for entry in report.entries:
         assert entry.group == f"piece {Path(entry.path).stem}"

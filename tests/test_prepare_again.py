@@ -12,21 +12,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 import soundfile
-from recordings import RATE, contents, make_folder, save, tone
+from recordings import RATE, contents, make_folder, needs_posix, run_prepare, save, tone
 
 from audiovae.audio import files
 from audiovae.corpus import prepare as prepare_module
-from audiovae.corpus.prepare import PrepareReport, prepare
 from audiovae.corpus.store import Store
 from audiovae.errors import AudioError, CorpusError
-
-needs_posix = pytest.mark.skipif(os.name == "nt", reason="needs POSIX signals and links")
-
-
-def run(folder: Path, output: Path, **options: object) -> PrepareReport:
-    settings = {"sample_rate": RATE, "workers": 1, "progress": False} | options
-    return prepare(folder, output, **settings)  # type: ignore[arg-type]
-
 
 # Once more
 
@@ -46,11 +37,11 @@ def spy_on_convert(monkeypatch: pytest.MonkeyPatch) -> list[str]:
 def test_a_finished_store_is_left_as_it_is(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     folder = make_folder(tmp_path / "in")
     save(folder / "a/silent.wav", np.zeros(800))
-    first = run(folder, tmp_path / "out")
+    first = run_prepare(folder, tmp_path / "out")
     assert not first.unchanged
     stamps = {p: p.stat().st_mtime_ns for p in (tmp_path / "out").rglob("*") if p.is_file()}
     converted = spy_on_convert(monkeypatch)
-    again = run(folder, tmp_path / "out")
+    again = run_prepare(folder, tmp_path / "out")
     assert again.unchanged and "unchanged" in again.table() and not converted
     assert (again.entries, again.skipped) == (first.entries, first.skipped)
     assert {p: p.stat().st_mtime_ns for p in stamps} == stamps
@@ -60,7 +51,7 @@ def test_only_what_is_new_or_changed_is_converted(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     folder = make_folder(tmp_path / "in")
-    run(folder, tmp_path / "out")
+    run_prepare(folder, tmp_path / "out")
     converted = spy_on_convert(monkeypatch)
     stamp = (folder / "a/1.wav").stat()
     save(folder / "a/1.wav", tone(1.1, 333))
@@ -69,33 +60,33 @@ def test_only_what_is_new_or_changed_is_converted(
     save(folder / "c/new.wav", tone(1, 99))
     (folder / "b/2.wav").unlink()
     (folder / "b/0.wav").rename(folder / "b/zero.wav")
-    assert not run(folder, tmp_path / "out").unchanged
+    assert not run_prepare(folder, tmp_path / "out").unchanged
     assert sorted(converted) == ["a/1.wav", "c/new.wav"]
-    run(folder, tmp_path / "fresh")
+    run_prepare(folder, tmp_path / "fresh")
     assert contents(tmp_path / "out") == contents(tmp_path / "fresh")
     converted.clear()
-    run(folder, tmp_path / "out", seed=9, valid=0.5)
+    run_prepare(folder, tmp_path / "out", seed=9, valid=0.5)
     assert not converted
     shutil.rmtree(folder / "c")
-    run(folder, tmp_path / "out", seed=9, valid=0.5)
+    run_prepare(folder, tmp_path / "out", seed=9, valid=0.5)
     assert not converted and Store.open(tmp_path / "out").domains == ["a", "b"]
-    run(folder, tmp_path / "out", sample_rate=RATE // 2)
+    run_prepare(folder, tmp_path / "out", sample_rate=RATE // 2)
     assert len(converted) == 7
     assert Store.open(tmp_path / "out").sample_rate == RATE // 2
 
 
 def test_a_damaged_store_is_made_anew(tmp_path: Path) -> None:
     folder = make_folder(tmp_path / "in")
-    run(folder, tmp_path / "out")
+    run_prepare(folder, tmp_path / "out")
     whole = contents(tmp_path / "out")
     for name in ("audio/a.i16", "manifest.jsonl", "store.json"):
         path = tmp_path / "out" / name
         path.write_bytes(path.read_bytes()[:-10] if name != "store.json" else b"{")
         if name == "store.json":
             with pytest.raises(CorpusError, match="something else"):
-                run(folder, tmp_path / "out")
+                run_prepare(folder, tmp_path / "out")
         else:
-            assert not run(folder, tmp_path / "out").unchanged
+            assert not run_prepare(folder, tmp_path / "out").unchanged
             assert contents(tmp_path / "out") == whole
 
 
@@ -111,9 +102,9 @@ def test_a_failure_that_may_pass_is_tried_again(
         return original(path, *arguments)
 
     monkeypatch.setattr(files, "probe", probe)
-    assert run(folder, tmp_path / "out").skipped == [("a/1.wav", "the file needs a codec")]
+    assert run_prepare(folder, tmp_path / "out").skipped == [("a/1.wav", "the file needs a codec")]
     monkeypatch.undo()
-    report = run(folder, tmp_path / "out")
+    report = run_prepare(folder, tmp_path / "out")
     assert not report.skipped and len(report.entries) == 2
 
 
@@ -138,7 +129,7 @@ def start(tmp_path: Path, script: str, *arguments: object) -> subprocess.Popen[s
 
 def test_many_processes_make_the_store_of_one(tmp_path: Path) -> None:
     folder = make_folder(tmp_path / "in")
-    run(folder, tmp_path / "one")
+    run_prepare(folder, tmp_path / "one")
     output, _ = start(tmp_path, SCRIPT, folder, tmp_path / "many", 2).communicate(timeout=60)
     assert output == "done\n"
     assert contents(tmp_path / "many") == contents(tmp_path / "one")
@@ -149,7 +140,7 @@ def test_killed_while_it_converts_it_goes_on_and_leaves_no_process(tmp_path: Pat
     folder = make_folder(tmp_path / "in", "ab", 6)
     for i, path in enumerate(sorted(folder.rglob("*.wav"))):
         soundfile.write(path, tone(40, 300 + 10 * i, 48_000), 48_000)
-    run(folder, tmp_path / "whole")
+    run_prepare(folder, tmp_path / "whole")
     process = start(tmp_path, SCRIPT, folder, tmp_path / "out", 2)
     deadline = time.monotonic() + 60
     while not list(tmp_path.glob("out/.parts/*.json")) and time.monotonic() < deadline:
@@ -161,7 +152,7 @@ def test_killed_while_it_converts_it_goes_on_and_leaves_no_process(tmp_path: Pat
         Store.open(tmp_path / "out")
     done = {p: p.stat().st_mtime_ns for p in tmp_path.glob("out/.parts/*.json")}
     assert 0 < len(done) < 12
-    run(folder, tmp_path / "out")
+    run_prepare(folder, tmp_path / "out")
     assert contents(tmp_path / "out") == contents(tmp_path / "whole")
 
 
@@ -216,20 +207,20 @@ def test_killed_before_any_step_it_ends_with_the_same_bytes(tmp_path: Path) -> N
             assert "unfinished" in str(error)
         else:
             assert {k: v for k, v in contents(place).items() if ".parts" not in k} == whole
-        run(folder, place)
+        run_prepare(folder, place)
         assert contents(place) == whole
 
 
 @needs_posix
 def test_killed_while_it_updates_a_store_it_ends_with_the_same_bytes(tmp_path: Path) -> None:
     folder = make_folder(tmp_path / "in", "ab", 2, 0.2)
-    run(folder, tmp_path / "old")
+    run_prepare(folder, tmp_path / "old")
     (tmp_path / "outs").mkdir()
     for step in range(40):
         shutil.copytree(tmp_path / "old", tmp_path / "outs" / str(step))
     save(folder / "a/more.wav", tone(0.3, 77))
     (folder / "b/0.wav").unlink()
-    run(folder, tmp_path / "whole")
+    run_prepare(folder, tmp_path / "whole")
     output, _ = start(tmp_path, KILLED, folder, tmp_path / "outs").communicate(timeout=60)
     for step in range(int(output) + 1):
         place = tmp_path / "outs" / str(step)
@@ -237,7 +228,7 @@ def test_killed_while_it_updates_a_store_it_ends_with_the_same_bytes(tmp_path: P
             Store.open(place)
         except CorpusError as error:
             assert "unfinished" in str(error)
-        run(folder, place)
+        run_prepare(folder, place)
         assert contents(place) == contents(tmp_path / "whole")
 
 

@@ -3,36 +3,25 @@
 `AUDIOVAE_SLOW_MINUTES` shortens the training (5 by default); the bound follows it.
 """
 
-import json
 import os
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
+from commands import last_json, succeed
 
 import audiovae
 
 pytestmark = pytest.mark.slow
-ROOT = Path(__file__).parents[1]
 MINUTES = float(os.environ.get("AUDIOVAE_SLOW_MINUTES", "5"))
 GAIN_DB = 3.0 if MINUTES >= 5 else 1.5
 """Least improvement over copying the input: the promise after five minutes, and after one."""
 PAIR = ("harpsichord=6", "strings=48")
 
 
-def run(*arguments: object) -> str:
-    """Run a command and return what it prints."""
-    command = [str(a) for a in arguments]
-    done = subprocess.run(command, capture_output=True, text=True, cwd=ROOT, check=False)
-    assert done.returncode == 0, done.stderr[-3000:]
-    return done.stdout
-
-
 def render(out: Path, *options: object) -> Path:
     """Render invented scores; needs a synthesiser."""
-    run(
-        sys.executable, "data/render.py", out, "--scores", "invented", "--max-seconds", 30,
+    succeed(
+        "data/render.py", out, "--scores", "invented", "--max-seconds", 30,
         "--workers", 2, *options,
     )  # fmt: skip
     return out
@@ -41,7 +30,6 @@ def render(out: Path, *options: object) -> Path:
 @pytest.fixture(scope="module")
 def trained(tmp_path_factory) -> tuple[Path, Path]:
     """A folder of work and the run of a two-domain model, trained from the command line."""
-    sys.path.insert(0, str(ROOT / "data"))
     synthesis = pytest.importorskip("synthesis")
     try:
         synthesis.open_synthesiser(synthesis.find_soundfont())
@@ -50,10 +38,10 @@ def trained(tmp_path_factory) -> tuple[Path, Path]:
     work = tmp_path_factory.mktemp("slow")
     music = render(work / "music", "--mode", "unpaired", "--pieces", 60, "--split", "train",
                    "--domains", *PAIR)  # fmt: skip
-    command = (sys.executable, "-m", "audiovae")
-    run(*command, "prepare", music, "-o", work / "store")
-    run(*command, "train", work / "store", "-o", work / "run", "--preset", "tiny",
-        "--minutes", MINUTES)  # fmt: skip
+    command = ("-m", "audiovae")
+    succeed(*command, "prepare", music, "-o", work / "store")
+    succeed(*command, "train", work / "store", "-o", work / "run", "--preset", "tiny",
+        "--minutes", MINUTES, timeout=60 * MINUTES + 600)  # fmt: skip
     return work, work / "run"
 
 
@@ -69,17 +57,17 @@ def test_a_model_of_minutes_beats_a_copy_of_the_input(trained):
 
 def test_transfer_embed_and_a_new_domain_from_the_command_line(trained):
     work, run_folder = trained
-    command = (sys.executable, "-m", "audiovae")
+    command = ("-m", "audiovae")
     take = sorted((work / "music" / "strings").glob("*.flac"))[0]
     out = work / "out"
-    run(*command, "transfer", take, "--to", "harpsichord", "--model", run_folder, "-o", out)
+    succeed(*command, "transfer", take, "--to", "harpsichord", "--model", run_folder, "-o", out)
     assert (out / f"{take.stem}.harpsichord.wav").stat().st_size > 10_000
-    run(*command, "embed", take, "--model", run_folder, "-o", out)
+    succeed(*command, "embed", take, "--model", run_folder, "-o", out)
     assert (out / f"{take.stem}.npz").is_file()
     guitar = render(work / "guitar", "--pieces", 12, "--domains", "guitar=24") / "guitar"
     grown = work / "grown"
-    printed = run(*command, "add-domain", guitar, "--name", "guitar", "--model", run_folder,
+    printed = succeed(*command, "add-domain", guitar, "--name", "guitar", "--model", run_folder,
                   "-o", grown, "--minutes", MINUTES / 5, "--json")  # fmt: skip
-    assert json.loads(printed.splitlines()[-1])["domain"] == "guitar"
-    run(*command, "transfer", take, "--to", "guitar", "--model", grown, "-o", out)
+    assert last_json(printed)["domain"] == "guitar"
+    succeed(*command, "transfer", take, "--to", "guitar", "--model", grown, "-o", out)
     assert (out / f"{take.stem}.guitar.wav").is_file()

@@ -182,6 +182,13 @@ def test_budgets():
             Budget(**bad)
 
 
+def test_a_plateau_ends_training_with_its_reason(store, tmp_path):
+    quiet = {"learning_rate": 1e-9, "scale_learning_rate": 1e-9, "validate_every": 1}
+    settings = config(training={**quiet, "patience": 3}, objective={"confusion": "none"})
+    summary = train(store, tmp_path / "run", settings, steps=40, progress=False)
+    assert 20 < summary["steps"] < 40 and "no progress" in summary["ended"]
+
+
 def test_training_learns(store, tmp_path):
     settings = config(training={"learning_rate": 3e-3})
     train(store, tmp_path / "run", settings, steps=150, progress=False)

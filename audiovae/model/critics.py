@@ -14,12 +14,14 @@ from audiovae.audio.features import magnitudes
 class DomainCritic(nn.Module):
     """Guess the domain of each latent frame from it and its neighbours."""
 
-    def __init__(self, latent_dim: int, domains: int, width: int = 128) -> None:
+    def __init__(self, latent_dim: int, domains: int, width: int = 192) -> None:
         super().__init__()
         self.net = nn.Sequential(
-            nn.Conv1d(latent_dim, width, 3, padding=1),
+            nn.Conv1d(latent_dim, width, 5, padding=2),
             nn.LeakyReLU(0.2),
-            nn.Conv1d(width, width, 3, padding=1),
+            nn.Conv1d(width, width, 5, padding=2),
+            nn.LeakyReLU(0.2),
+            nn.Conv1d(width, width, 1),
             nn.LeakyReLU(0.2),
             nn.Conv1d(width, domains, 1),
         )

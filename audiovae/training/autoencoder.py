@@ -34,6 +34,9 @@ from audiovae.training.previews import draw_previews
 from audiovae.training.start import fitting_vocoder
 from audiovae.training.validate import Validation
 
+CRITIC_STEPS = 4
+"""Steps of the domain critic in each of the encoder's: one that lags is fooled, not matched."""
+
 
 def own_chance(config: TrainingConfig, step: int, steps: int) -> float:
     """Chance that an aligned row is encoded from its own domain: from 1 down to `own_share`."""
@@ -204,11 +207,12 @@ class VAETask:
         return figures
 
     def _train_critic(self, step: int, output: Output) -> float:
-        labels = self._labels(output)
-        logits = self.critic(output.z.detach())
-        loss = F.cross_entropy(logits.float(), labels)
-        loss.backward()
-        self.critic_optimiser.apply(step, [loss])
+        labels, z = self._labels(output), output.z.detach()
+        for _ in range(CRITIC_STEPS):
+            logits = self.critic(z)
+            loss = F.cross_entropy(logits.float(), labels)
+            loss.backward()
+            self.critic_optimiser.apply(step, [loss])
         return float((logits.argmax(1) == labels).float().mean())
 
     def validate(self, step: int) -> dict[str, Any]:

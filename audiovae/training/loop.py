@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+import sys
 import time
 from collections import defaultdict
 from collections.abc import Mapping
@@ -157,8 +158,21 @@ def preflight(task: Task, run: Path, progress: bool) -> float:
     seconds = sorted(times[1:])[len(times[1:]) // 2]
     if progress:
         rate = task.audio_a_step / seconds
-        print(f"preflight: {seconds:.2f} s a step, {rate:.0f} s of audio a second", flush=True)
+        memory = peak_memory()
+        held = "" if memory is None else f", {memory / 1e9:.1f} GB of memory at most so far"
+        text = f"preflight: {seconds:.2f} s a step, {rate:.0f} s of audio a second{held}"
+        print(text, file=sys.stderr, flush=True)
     return seconds
+
+
+def peak_memory() -> int | None:
+    """Return the most bytes this process has held, or nothing where the system does not tell."""
+    try:
+        import resource
+    except ImportError:  # Windows
+        return None
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return peak if sys.platform == "darwin" else 1024 * peak
 
 
 def _tensors(state: Any) -> list[torch.Tensor]:

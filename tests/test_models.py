@@ -1,0 +1,50 @@
+"""Which model is meant, and what makes its sound."""
+
+from __future__ import annotations
+
+import dataclasses
+from pathlib import Path
+
+import pytest
+from conftest import make_model
+
+from audiovae.apps.models import find_model
+from audiovae.model.autoencoder import AudioVAE
+from audiovae.model.vocoder import ISTFTVocoder
+
+
+def test_a_model_says_what_makes_its_sound(
+    tiny_checkpoint: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert "its own vocoder" in find_model(tiny_checkpoint).note
+    bare = make_model(vocoder=False).save_pretrained(tmp_path / "run" / "checkpoint").parent
+    monkeypatch.setattr("audiovae.apps.models.shipped_weights", lambda: tmp_path / "none")
+    found = find_model(bare)
+    assert "Griffin-Lim" in found.note and found.model.vocoder is None
+    monkeypatch.setattr("audiovae.apps.models.shipped_weights", lambda: tiny_checkpoint)
+    found = find_model(bare)
+    assert "the shipped vocoder" in found.note
+    assert isinstance(found.model.vocoder, ISTFTVocoder)
+    assert find_model().source == "the shipped model"
+    assert (
+        "its own decoders"
+        in find_model(make_model("waveform").save_pretrained(tmp_path / "wave")).note
+    )
+    chosen = find_model(bare, vocoder=tiny_checkpoint)
+    assert str(tiny_checkpoint) in chosen.note
+    # Saved again, it loads with the vocoder that it was given.
+    again = chosen.model.save_pretrained(tmp_path / "again")
+    assert "its own vocoder" in find_model(again).note
+
+
+def test_another_audio_contract_keeps_griffin_lim(
+    tiny_checkpoint: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    model = make_model(vocoder=False)
+    config = dataclasses.replace(
+        model.config, audio=dataclasses.replace(model.config.audio, log_floor=1e-3)
+    )
+    other = AudioVAE(config, model.domains, model.statistics)
+    other.save_pretrained(tmp_path / "other")
+    monkeypatch.setattr("audiovae.apps.models.shipped_weights", lambda: tiny_checkpoint)
+    assert "other audio settings" in find_model(tmp_path / "other").note

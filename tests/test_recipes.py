@@ -1,0 +1,76 @@
+"""Every recipe answers --help, stays short and works from its data to its model."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+import soundfile
+from commands import ROOT, succeed
+from scripts import script
+
+RECIPES = sorted(path.name for path in (ROOT / "recipes").glob("*.py"))
+
+
+def write_tones(folder: Path, domains: list[str], pieces: int = 3, notes: int = 4) -> Path:
+    """Write the same pieces of half-second tones in every domain, each on its own instrument."""
+    toy = script("toy", "recipes")
+    groups = {}
+    for number, domain in enumerate(domains):
+        (folder / domain).mkdir(parents=True)
+        for piece in range(pieces):
+            pitches = [60 + piece + 2 * step for step in range(notes)]
+            sound = toy.play(pitches, harmonics=2 + number, decay=float(number))
+            soundfile.write(folder / domain / f"{piece}.wav", sound, toy.RATE)
+            groups[f"{domain}/{piece}.wav"] = f"piece {piece}"
+    (folder / "groups.json").write_text(json.dumps(groups))
+    return folder
+
+
+@pytest.mark.parametrize("name", RECIPES)
+def test_a_recipe_is_short_and_answers_help(name: str) -> None:
+    path = ROOT / "recipes" / name
+    assert len(path.read_text("utf-8").splitlines()) <= 60
+    assert succeed(path, "--help").startswith(f"usage: {name}")
+
+
+def test_toy_goes_from_tones_to_a_transfer(tmp_path: Path) -> None:
+    succeed(ROOT / "recipes" / "toy.py", tmp_path, "--steps", 2)
+    info = soundfile.info(tmp_path / "out" / "0.pipe.wav")
+    assert (info.samplerate, info.duration) == (44_100, 8)
+
+
+@pytest.mark.parametrize(
+    ("name", "options"),
+    [
+        ("urmp", ["--preset", "tiny"]),
+        pytest.param("waveform", [], marks=pytest.mark.slow),
+    ],
+)
+def test_unpaired_recipes_prepare_and_train(name: str, options: list[str], tmp_path: Path) -> None:
+    music = write_tones(tmp_path / "music", ["viola", "oboe"])
+    recipe = ROOT / "recipes" / f"{name}.py"
+    said = succeed(recipe, music, tmp_path / "run", "--steps", 2, *options)
+    model = tmp_path / "run" / "model" / "checkpoint"
+    assert said.endswith(f"2 steps, the budget is spent; the model is {model}\n")
+    settings = json.loads((model / "config.json").read_text())
+    assert (settings["config"]["audio"]["features"] == "waveform") == (name == "waveform")
+
+
+@pytest.mark.slow
+def test_orchestra_goes_through_its_stages(tmp_path: Path) -> None:
+    domains = script("orchestra", "recipes").DOMAINS
+    renders = write_tones(tmp_path / "renders", [*domains, "x-viola"])
+    held_out = write_tones(tmp_path / "held-out", domains[:2], pieces=1, notes=17)
+    unseen = write_tones(tmp_path / "unseen", ["oboe"], pieces=1, notes=17)
+    out = tmp_path / "run"
+    said = succeed(
+        ROOT / "recipes" / "orchestra.py", renders, out, "--stages", "model", "vocoder", "join",
+        "--steps", 2, "--vocoder-steps", 2, "--test", held_out, "--unseen", unseen,
+    )  # fmt: skip
+    assert "log-spectral distance" in said
+    weights = out / "weights"
+    header = json.loads((weights / "config.json").read_text())
+    assert header["domains"] == sorted(domains)
+    assert (weights / "vocoder.safetensors").is_file() and (weights / "README.md").is_file()
