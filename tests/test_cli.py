@@ -6,7 +6,6 @@ import io
 import json
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import pytest
@@ -20,20 +19,14 @@ from audiovae.verbs.options import Report, as_json, parse_blend
 # Starting.
 
 
-def test_help_answers_at_once_and_loads_nothing_heavy() -> None:
+def test_help_loads_nothing_heavy() -> None:
     code = (
         "import sys, audiovae.cli as cli; cli.main(['transfer', '--help']);"
         "sys.exit(any(m in sys.modules for m in ('torch', 'librosa', 'matplotlib', 'soundfile')))"
     )
-    spent = []
-    for _ in range(3):
-        begun = time.perf_counter()
-        done = run("-c", code)
-        spent.append(time.perf_counter() - begun)
-        assert done.returncode == 0, done.stdout + done.stderr
-        assert "--blend" in done.stdout
-    # The best of three: other work on the machine must not fail it.
-    assert min(spent) < 0.5
+    done = run("-c", code)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "--blend" in done.stdout
 
 
 @pytest.mark.parametrize("verb", VERBS)
