@@ -20,6 +20,14 @@ def require(condition: bool, message: str) -> None:
         raise ConfigError(message)
 
 
+def check_ranges(settings: Any, **ranges: tuple[float, float]) -> None:
+    """Raise `ConfigError` unless each number of `settings` that is given lies in its range."""
+    for name, (low, high) in ranges.items():
+        value = getattr(settings, name)
+        inside = value is None or low <= value <= high
+        require(inside, f"{name} is {value}; expected {low:g} to {high:g}")
+
+
 def to_dict(config: Any) -> dict[str, Any]:
     """Return a dataclass as nested dictionaries of JSON values."""
     return json.loads(json.dumps(dataclasses.asdict(config)))

@@ -15,6 +15,7 @@ from audiovae.apps.transfer import FORMATS, pick_voices
 from audiovae.audio.files import Writer
 from audiovae.errors import UserError
 from audiovae.model.autoencoder import AudioVAE
+from audiovae.tables import check_ranges
 
 MOST_SECONDS = 24 * 3600.0
 
@@ -35,14 +36,7 @@ class GenerateSettings:
     precision: str = "auto"
 
     def __post_init__(self) -> None:
-        for name, low, high in (
-            ("seconds", 0.01, MOST_SECONDS),
-            ("temperature", 0.0, 10.0),
-            ("smooth", 0.0, 10.0),
-        ):
-            value = getattr(self, name)
-            if not low <= value <= high:
-                raise UserError(f"{name} is {value:g}; expected {low:g} to {high:g}")
+        check_ranges(self, seconds=(0.01, MOST_SECONDS), temperature=(0, 10), smooth=(0, 10))
 
 
 @dataclass(frozen=True)

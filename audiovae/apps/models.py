@@ -14,9 +14,14 @@ import torch
 from audiovae.errors import CheckpointError
 from audiovae.model.autoencoder import AudioVAE
 from audiovae.model.vocoder import ISTFTVocoder
-from audiovae.model.weights import load_model, read_header
+from audiovae.model.weights import VOCODER, load_model
 from audiovae.training.optimise import pick_device
-from audiovae.training.start import checkpoint_folder, load_vocoder, shipped_weights
+from audiovae.training.start import (
+    checkpoint_folder,
+    fitting_vocoder,
+    load_vocoder,
+    shipped_weights,
+)
 
 HUB_ID = re.compile(r"[\w.-]+/[\w.-]+")
 
@@ -80,12 +85,13 @@ def _attach(model: AudioVAE, folder: Path | None) -> str:
     if model.config.vocoder.vocoder == "griffin-lim":
         return "Griffin-Lim, as its settings say"
     shipped = shipped_weights()
-    if not (shipped / "vocoder.safetensors").is_file():
-        return "Griffin-Lim: it has no vocoder, and none is shipped"
-    if read_header(shipped)["config"]["audio"] != dataclasses.asdict(model.config.audio):
-        return "Griffin-Lim: it has no vocoder, and the shipped one is for other audio settings"
-    _use(model, load_vocoder(shipped, model.config))
-    return "the shipped vocoder"
+    vocoder = fitting_vocoder(model.config, shipped)
+    if vocoder is not None:
+        _use(model, vocoder)
+        return "the shipped vocoder"
+    there = (shipped / VOCODER).is_file()
+    lack = "the shipped one is for other audio settings" if there else "none is shipped"
+    return f"Griffin-Lim: it has no vocoder, and {lack}"
 
 
 def _use(model: AudioVAE, vocoder: ISTFTVocoder) -> None:

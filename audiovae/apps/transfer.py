@@ -27,6 +27,7 @@ from audiovae.audio.files import Writer, probe
 from audiovae.errors import UserError
 from audiovae.metrics.pitch import PitchRange, pitch_range
 from audiovae.model.autoencoder import AudioVAE
+from audiovae.tables import check_ranges
 
 FORMATS = ("wav", "flac", "ogg")
 
@@ -52,15 +53,13 @@ class TransferSettings:
     """Length of the pieces that are computed at once; chosen by the vocoder when left out."""
 
     def __post_init__(self) -> None:
-        for name, low, high in (
-            ("mix", 0.0, 1.0),
-            ("temperature", 0.0, 10.0),
-            ("transpose", -MOST_SEMITONES, MOST_SEMITONES),
-            ("piece_seconds", 0.1, 3600.0),
-        ):
-            value = getattr(self, name)
-            if value is not None and not low <= value <= high:
-                raise UserError(f"{name} is {value:g}; expected {low:g} to {high:g}")
+        check_ranges(
+            self,
+            mix=(0, 1),
+            temperature=(0, 10),
+            transpose=(-MOST_SEMITONES, MOST_SEMITONES),
+            piece_seconds=(0.1, 3600),
+        )
         for name, known in (("octave", ("keep", "auto")), ("precision", ("auto", "fp32", "bf16"))):
             if getattr(self, name) not in known:
                 raise UserError(f"{name} is {getattr(self, name)!r}; expected {' or '.join(known)}")

@@ -6,7 +6,6 @@ import os
 import secrets
 from collections.abc import Iterable
 from pathlib import Path
-from types import TracebackType
 from typing import Literal
 
 import numpy as np
@@ -140,12 +139,7 @@ class Writer:
         samples = np.rint(audio * full).clip(-full, full - 1).astype(np.int32)
         return samples << (32 - self.bits)
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
         try:
             self._file.close()
             if kind is None:

@@ -27,6 +27,8 @@ STORAGE = ("float32", "bfloat16", "int8")
 QUANTISE_FROM = 4096
 """Tensors smaller than this stay in float32: they cost nothing and matter much."""
 SCALE = "::scale"
+VOCODER = "vocoder.safetensors"
+"""File of a checkpoint folder that holds its vocoder."""
 MAX_CONFIG_BYTES = 8 << 20
 
 
@@ -73,7 +75,7 @@ def _parts(model: AudioVAE) -> dict[str, nn.Module]:
     for domain in model.domains:
         parts[f"decoders/{quote(domain, safe=' ')}.safetensors"] = model.decoder(domain)
     if model.vocoder is not None:
-        parts["vocoder.safetensors"] = model.vocoder
+        parts[VOCODER] = model.vocoder
     return parts
 
 
@@ -139,7 +141,7 @@ def load_model(folder: Path) -> AudioVAE:
     except KeyError as error:
         raise CheckpointError(f"{folder / 'config.json'} lacks {error}") from None
     model = AudioVAE(config, domains, statistics)
-    if (folder / "vocoder.safetensors").exists():
+    if (folder / VOCODER).exists():
         model.vocoder = ISTFTVocoder(config)
     model.provenance = header.get("provenance", {})
     for name, module in _parts(model).items():

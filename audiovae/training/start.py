@@ -13,11 +13,11 @@ from audiovae.audio.features import LogMel
 from audiovae.config import Config, VocoderConfig
 from audiovae.corpus.loader import Loader
 from audiovae.corpus.store import FilesStore, Store
-from audiovae.errors import CheckpointError, ConfigError, CorpusError, UserError
+from audiovae.errors import CheckpointError, ConfigError, CorpusError
 from audiovae.metrics.pitch import pitch_range
 from audiovae.model.autoencoder import AudioVAE, Statistics
 from audiovae.model.vocoder import ISTFTVocoder
-from audiovae.model.weights import load_model, load_part, read_header
+from audiovae.model.weights import VOCODER, load_model, load_part, read_header
 from audiovae.tables import from_dict, to_dict
 
 STATISTICS_STEPS = 8
@@ -151,13 +151,18 @@ def shipped_weights() -> Path:
     return Path(str(resources.files("audiovae").joinpath("weights")))
 
 
-def fitting_vocoder(config: Config) -> ISTFTVocoder | None:
-    """Return the shipped vocoder where the audio contract is its own, else nothing."""
-    folder = shipped_weights()
-    try:
-        return load_vocoder(folder, config)
-    except (CheckpointError, UserError):
+def fitting_vocoder(config: Config, folder: Path | None = None) -> ISTFTVocoder | None:
+    """Return the vocoder of a checkpoint, the shipped one when left out, where it fits.
+
+    There is none where the folder holds none, or one of another audio contract. Raises
+    `CheckpointError` when it is damaged.
+    """
+    folder = folder or shipped_weights()
+    if not (folder / VOCODER).is_file():
         return None
+    if read_header(folder)["config"]["audio"] != to_dict(config.audio):
+        return None
+    return load_vocoder(folder, config)
 
 
 def load_vocoder(folder: Path, config: Config) -> ISTFTVocoder:
@@ -166,7 +171,7 @@ def load_vocoder(folder: Path, config: Config) -> ISTFTVocoder:
     Raises `CheckpointError` when there is none, or when its frames mean something else.
     """
     header = read_header(folder)
-    path = folder / "vocoder.safetensors"
+    path = folder / VOCODER
     if not path.is_file():
         raise CheckpointError(f"{folder} holds no vocoder")
     if header["config"]["audio"] != to_dict(config.audio):

@@ -122,14 +122,20 @@ class Budgeted:
             return _config_of(self.init, overrides)
         return load_config(self.config or self.preset or "base", overrides)
 
-    @property
-    def budget(self) -> dict[str, Any]:
-        """The budget as arguments."""
+    def arguments(self, machine: Machine) -> dict[str, Any]:
+        """Return the options as arguments of a training."""
         for name in ("minutes", "audio_hours"):
             value = getattr(self, name)
             if value is not None and not math.isfinite(value):
                 raise ConfigError(f"{name} is {value}; expected a number above 0")
-        return {"minutes": self.minutes, "audio_hours": self.audio_hours, "steps": self.steps}
+        return {
+            "config": self.settings(machine),
+            "minutes": self.minutes,
+            "audio_hours": self.audio_hours,
+            "steps": self.steps,
+            "init": self.init,
+            "device": machine.device,
+        }
 
 
 def _value(text: str) -> Any:

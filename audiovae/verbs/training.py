@@ -94,16 +94,8 @@ class Train:
         from audiovae.training.trainer import train
 
         self.common.set_threads()
-        summary = train(
-            self.store,
-            self.output,
-            self.settings.settings(self.common),
-            domains=self.domains or None,
-            init=self.settings.init,
-            device=self.common.device,
-            **self.settings.budget,
-        )
-        return _trained(summary)
+        arguments = self.settings.arguments(self.common)
+        return _trained(train(self.store, self.output, domains=self.domains or None, **arguments))
 
 
 @dataclass(kw_only=True)
@@ -123,15 +115,8 @@ class TrainVocoder:
         from audiovae.training.vocoder import train_vocoder
 
         self.common.set_threads()
-        summary = train_vocoder(
-            self.store,
-            self.output,
-            self.settings.settings(self.common),
-            init=self.settings.init,
-            device=self.common.device,
-            **self.settings.budget,
-        )
-        return _trained(summary)
+        arguments = self.settings.arguments(self.common)
+        return _trained(train_vocoder(self.store, self.output, **arguments))
 
 
 @dataclass(kw_only=True)
