@@ -71,10 +71,10 @@ def write_card(
 
 
 def _training(what: str, facts: dict[str, Any]) -> str:
-    valid = facts.get("valid", {})
+    minutes = facts.get("valid", {}).get("minutes", "?")
     return (
         f"- {what}: `{facts.get('recipe', 'unknown')}`, {facts.get('steps', '?')} steps, "
-        f"{valid.get('minutes', '?')} minutes of one CPU core, seed {facts.get('seed', '?')}, "
+        f"{minutes} minutes by the clock on one CPU core, seed {facts.get('seed', '?')}, "
         "averaged weights"
     )
 
