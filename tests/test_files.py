@@ -232,3 +232,27 @@ def test_find_audio(tmp_path):
         find_audio(tmp_path / "nowhere")
     with pytest.raises(AudioError, match="is a file; expected a folder"):
         find_audio(tmp_path / "b.wav")
+
+
+def test_vorbis_whose_last_page_promises_a_little_more_is_read_to_its_end(tmp_path):
+    path = tmp_path / "long.ogg"
+    tone = 0.2 * np.sin(np.arange(40_000) * 0.05, dtype=np.float64)
+    soundfile.write(path, tone, 44_100)
+    content = bytearray(path.read_bytes())
+    page = content.rfind(b"OggS")
+    promised = int.from_bytes(content[page + 6 : page + 14], "little") + 104
+    content[page + 6 : page + 14] = promised.to_bytes(8, "little")
+    content[page + 22 : page + 26] = bytes(4)
+    checksum = 0
+    for byte in content[page:]:
+        checksum ^= byte << 24
+        for _ in range(8):
+            checksum = (checksum << 1) ^ (0x104C11DB7 if checksum & 0x80000000 else 0)
+    content[page + 22 : page + 26] = checksum.to_bytes(4, "little")
+    path.write_bytes(content)
+    assert soundfile.info(path).frames == 40_104
+    held = probe(path).frames
+    assert 40_000 <= held <= 40_104
+    audio, _ = read(path)
+    assert audio.shape == (1, held)
+    np.testing.assert_allclose(audio[0, 1_000:39_000], tone[1_000:39_000], atol=0.03)

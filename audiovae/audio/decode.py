@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from abc import ABC, abstractmethod
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -13,6 +13,8 @@ import soundfile
 from audiovae.audio.sniff import EXPECTED, check_file, identify, is_cut
 from audiovae.errors import AudioError
 
+VORBIS_BLOCK = 8192
+"""Longest block of Vorbis in samples: some encoders' last page promises part of one too many."""
 LOUDEST = 1000.0
 """Amplitude (60 dB over full scale) above which samples can't be meant as sound."""
 RUN_UP = {"MP3": 32 * 1152, "OPUS": 12_000}
@@ -151,6 +153,21 @@ class SoundFileDecoder(Decoder):
         if file.frames >= 1 << 62:
             file.close()
             raise AudioError(f"{path} does not say how long it is; export it again to a file")
+        if file.subtype == "VORBIS":
+            self.info = replace(self.info, frames=self._vorbis_frames())
+            self.seek(0)
+
+    def _vorbis_frames(self) -> int:
+        """Return the frames that can be decoded, where less than a block of the promised lacks."""
+        promised = self.info.frames
+        if promised <= VORBIS_BLOCK:
+            return promised
+        self.seek(promised - 1)
+        if self._read(1).shape[1]:
+            return promised
+        self.seek(promised - VORBIS_BLOCK)
+        held = self._read(VORBIS_BLOCK).shape[1]
+        return promised - VORBIS_BLOCK + held if held else promised
 
     def seek(self, frame: int) -> None:
         """Go to a frame of the file."""
