@@ -6,7 +6,7 @@ import torch
 from torch import Tensor, nn
 from torchaudio.functional import griffinlim
 
-from audiovae.audio.features import mel_filters, overlap_add, pad_to_frames
+from audiovae.audio.features import mel_filters, overlap_add
 from audiovae.config import AudioConfig, Config
 from audiovae.model.blocks import FrameConv, Stack, half_context
 
@@ -148,19 +148,3 @@ class GriffinLim(nn.Module):
 
 
 VOCODERS = {"istft": ISTFTVocoder, "griffin-lim": GriffinLim}
-
-
-def oracle(audio: Tensor, config: Config) -> Tensor:
-    """Return `audio (batch, sample)` through its true amplitudes and Griffin-Lim's phase."""
-    inverter = GriffinLim(config).to(audio.device)
-    padded = pad_to_frames(audio, config.audio.n_fft, config.audio.hop_length)
-    spectra = torch.stft(
-        padded,
-        config.audio.n_fft,
-        config.audio.hop_length,
-        window=inverter.window,
-        center=False,
-        return_complex=True,
-    )
-    amplitude = spectra.abs() / inverter.window.sum()
-    return inverter.invert(amplitude)[:, : audio.shape[-1]]

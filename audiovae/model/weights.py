@@ -8,7 +8,7 @@ import shutil
 import tempfile
 from pathlib import Path
 from typing import Any
-from urllib.parse import quote, unquote
+from urllib.parse import quote
 
 import torch
 from safetensors import SafetensorError
@@ -191,11 +191,6 @@ def from_dict_statistics(values: Any, n_mels: int) -> Statistics:
     if len(mean) != n_mels or len(std) != n_mels or min(std) <= 0:
         raise CheckpointError(f"statistics must hold {n_mels} means and positive deviations")
     return Statistics(mean, std, loudness)
-
-
-def domain_of(path: Path) -> str:
-    """Return the domain whose decoder a file holds."""
-    return unquote(path.name.removesuffix(".safetensors"))
 
 
 def model_card(model: AudioVAE) -> str:
