@@ -36,7 +36,7 @@ class AudioConfig:
     """Lower edge of the lowest band, in hertz."""
     f_max: float | None = None
     """Upper edge of the highest band, in hertz; half the sample rate when left out."""
-    log_floor: float = 3e-4
+    log_floor: float = 1e-5
     """Amplitude at which the logarithm is clamped; 1 is about a full-scale sine (0 dB)."""
 
     def __post_init__(self) -> None:

@@ -10,8 +10,9 @@ from audiovae.config import Config
 from audiovae.model.blocks import FrameConv, Stack, Upsample, half_context
 from audiovae.model.vocoder import ISTFTHead
 
-MIN_SCALE = 0.02
-"""Least scale of the likelihood, in nats: below it silent bins would outweigh all others."""
+MIN_SCALE = 0.3
+"""Least scale of the likelihood in nats (2.6 dB): a band counts by its inverse, and the silent ones
+above 8 kHz, right to a hundredth of a nat, would outweigh all that is heard."""
 
 
 class Trunk(nn.Module):
@@ -73,7 +74,7 @@ class Decoder(nn.Module):
             if model.share == "film"
             else None
         )
-        # softplus(0.3) + MIN_SCALE is about 0.87 nats, the error of the first steps.
+        # softplus(0.3) + MIN_SCALE is about 1.2 nats, the error of the first steps.
         self.raw_scale = nn.Parameter(torch.full((config.audio.n_mels,), 0.3))
 
     @property

@@ -96,10 +96,10 @@ class ISTFTVocoder(nn.Module):
     def forward(self, logmel: Tensor) -> Tensor:
         """Map log-mel `(batch, n_mels, frame)` to sound `(batch, frame * hop_length)`."""
         prior = self.prior(logmel)
-        # About -6 to 1: near unit scale without statistics of any corpus.
-        hidden = self.norm(self.embed(logmel * 0.4 + 1.6))
+        # About -11 to 0 becomes -1.5 to 1.8: near unit scale without statistics of any corpus.
+        hidden = self.norm(self.embed(logmel * 0.3 + 1.8))
         hidden = self.out_norm(self.blocks(hidden))
-        log_prior = prior.clamp_min(1e-7).log()
+        log_prior = prior.clamp_min(1e-8).log()
         return self.head(hidden, log_prior)
 
 

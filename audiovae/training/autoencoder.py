@@ -15,7 +15,6 @@ from audiovae.audio.features import LogMel
 from audiovae.config import TrainingConfig
 from audiovae.corpus.loader import Loader
 from audiovae.corpus.store import FilesStore, Store
-from audiovae.errors import ConfigError
 from audiovae.model.autoencoder import AudioVAE, Output
 from audiovae.model.critics import DomainCritic, mmd
 from audiovae.training.feed import Feed
@@ -44,6 +43,11 @@ def own_chance(config: TrainingConfig, step: int, steps: int) -> float:
     return 1.0 - (1.0 - config.own_share) * fallen
 
 
+def spread(sources: Tensor, z: Tensor) -> Tensor:
+    """Return the domain's number of each row and frame of z: `(row, frame)`."""
+    return sources[:, None].expand(-1, z.shape[2])
+
+
 class VAETask:
     """One encoder and its decoders, trained on batches of all domains.
 
@@ -70,11 +74,6 @@ class VAETask:
         self.device = model.device
         self.targets = targets or model.domains
         self.aligned = settings.pairing == "aligned"
-        if self.aligned and self.config.objective.confusion != "none":
-            raise ConfigError(
-                "aligned pairs take the domain out of z by themselves: set objective.confusion "
-                "to none, or training.pairing to none"
-            )
         self.sources = (sources or self.targets) if self.aligned else self.targets
         # The target is always a log-mel, whatever the encoder reads.
         self.logmel = LogMel(self.config.audio).to(self.device)
@@ -128,7 +127,7 @@ class VAETask:
         self.average = Average(trained.values(), settings.ema)
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(settings.seed)
-            critic = DomainCritic(self.config.model.latent_dim, max(2, len(self.targets)))
+            critic = DomainCritic(self.config.model.latent_dim, max(2, len(self.sources)))
         self.critic = critic.to(self.device)
         critic_rate = settings.critic_learning_rate
         critic_group = [(list(critic.parameters()), critic_rate)]
@@ -163,19 +162,12 @@ class VAETask:
             raw = terms["reconstruction"] + by_dimension.sum() / stride
         return terms, {"elbo": -float(raw), "mel_error": float(torch.stack(errors).mean())}
 
-    def confusion(self, output: Output) -> Tensor:
-        """Return the confusion term: what z still says of the domain."""
+    def confusion(self, output: Output, sources: Tensor) -> Tensor:
+        """Return the confusion term: what z still says of the domains `sources (row,)`."""
         if self.config.objective.confusion == "mmd":
             frames = output.z.transpose(1, 2).float()
-            return mmd([frames[rows].flatten(0, 1) for rows in output.rows.values()])
-        return confusion_bound(self.critic(output.z), self._labels(output))
-
-    def _labels(self, output: Output) -> Tensor:
-        """Return the domain's number of each row and frame of z."""
-        labels = torch.empty(output.z.shape[0], output.z.shape[2], dtype=torch.long)
-        for number, rows in enumerate(output.rows.values()):
-            labels[rows.cpu()] = number
-        return labels.to(self.device)
+            return mmd([frames[sources == n].flatten(0, 1) for n in sources.unique()])
+        return confusion_bound(self.critic(output.z), spread(sources, output.z))
 
     def step(self, step: int) -> dict[str, float]:
         """Take one training step and return its figures."""
@@ -190,10 +182,10 @@ class VAETask:
             with autocast(self.device, config.training.precision):
                 output = self.model.reconstruct(clips.inputs, clips.rows, clips.noise)
                 if config.objective.confusion == "adversarial":
-                    figures["critic_accuracy"] = self._train_critic(step, output)
+                    figures["critic_accuracy"] = self._train_critic(step, output.z, clips.sources)
                 terms, logged = self.terms(output, clips.targets)
                 if config.objective.confusion != "none":
-                    terms["confusion"] = self.confusion(output)
+                    terms["confusion"] = self.confusion(output, clips.sources)
             loss = total(terms, weights)
             losses.append(loss.detach())
             # Over the bands, so that one clipping norm serves any number of them.
@@ -206,8 +198,8 @@ class VAETask:
         self.average.update(step)
         return figures
 
-    def _train_critic(self, step: int, output: Output) -> float:
-        labels, z = self._labels(output), output.z.detach()
+    def _train_critic(self, step: int, z: Tensor, sources: Tensor) -> float:
+        labels, z = spread(sources, z), z.detach()
         for _ in range(CRITIC_STEPS):
             logits = self.critic(z)
             loss = F.cross_entropy(logits.float(), labels)

@@ -20,11 +20,13 @@ HEARINGS = 2
 class Clips:
     """A step's clips.
 
-    `inputs (row, sample)` are what the encoder reads; `rows[domain]` are the rows of the latent
-    that a domain decodes, and `targets[domain]` the sounds they are to become.
+    `inputs (row, sample)` are what the encoder reads and `sources (row,)` the numbers of their
+    domains; `rows[domain]` are the rows of the latent that a domain decodes, and
+    `targets[domain]` the sounds they are to become.
     """
 
     inputs: Tensor
+    sources: Tensor
     rows: dict[str, Tensor]
     targets: dict[str, Tensor]
     noise: Tensor
@@ -62,8 +64,10 @@ class Feed:
         audio = self.augment.share(torch.cat([batch[d] for d in self.targets]), seed)
         inputs = self.augment.spoil(audio, seed)
         index = torch.arange(len(inputs), device=audio.device).split(sizes)
+        numbers = torch.arange(len(sizes)).repeat_interleave(torch.tensor(sizes))
         return Clips(
             inputs,
+            numbers.to(audio.device),
             dict(zip(self.targets, index, strict=True)),
             dict(zip(self.targets, audio.split(sizes), strict=True)),
             self._noise(seed, len(inputs)),
@@ -95,7 +99,9 @@ class Feed:
         audio = torch.stack([batch[source][i] for i, source in heard])
         inputs = self.augment.share(audio, seed, [i for i, _ in heard])
         inputs = self.augment.spoil(inputs, seed)
-        return Clips(inputs, rows, targets, self._noise(seed, len(inputs)))
+        sources = torch.tensor([self.sources.index(source) for _, source in heard])
+        sources = sources.to(self.loader.device)
+        return Clips(inputs, sources, rows, targets, self._noise(seed, len(inputs)))
 
     def _noise(self, seed: int, rows: int) -> Tensor:
         frames = self.config.clip_samples // self.config.latent_hop

@@ -132,7 +132,7 @@ class SpectralLoss(nn.Module):
             wanted = self.spectra(target)
         mel, stft, convergence = [], [], []
         for (bins, bands), (true_bins, true_bands) in zip(self.spectra(made), wanted, strict=True):
-            mel.append((log(bands, 1e-4) - log(true_bands, 1e-4)).abs().mean())
+            mel.append((log(bands, 1e-5) - log(true_bands, 1e-5)).abs().mean())
             stft.append((log(bins, 1e-5) - log(true_bins, 1e-5)).abs().mean())
             convergence.append((bins - true_bins).norm() / true_bins.norm().clamp_min(1e-3))
         return {

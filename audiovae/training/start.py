@@ -6,6 +6,7 @@ import dataclasses
 import math
 from importlib import resources
 from pathlib import Path
+from typing import Any
 
 import torch
 
@@ -113,20 +114,24 @@ def start_model(
     """Build a model from the seed, or from `init` where its parts fit.
 
     The encoder, and the decoders of domains by the same name, are taken over; a new domain's
-    decoder starts from the first of them. Raises `ConfigError` when the audio contract or the
-    networks differ.
+    decoder starts from the first of them. The statistics are those of `init`, unless its log floor
+    is another one: what was learned with a high floor is a start for a lower one. Raises
+    `ConfigError` when anything else of the audio contract or the networks differs.
     """
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(config.training.seed)
         if init is None:
             return AudioVAE(config, domains, statistics)
         old = load_model(checkpoint_folder(init))
-        for name in ("audio", "model"):
-            if getattr(old.config, name) != getattr(config, name):
+        floor = config.audio.log_floor
+        lowered = dataclasses.replace(old.config.audio, log_floor=floor)
+        for name, theirs in (("audio", lowered), ("model", old.config.model)):
+            if theirs != getattr(config, name):
                 raise ConfigError(
                     f"{init} has other {name} settings: train from scratch, or use them"
                 )
-        model = AudioVAE(config, domains, old.statistics)
+        kept = old.config.audio.log_floor == floor
+        model = AudioVAE(config, domains, old.statistics if kept else statistics)
     model.encoder.load_state_dict(old.encoder.state_dict())
     if model.shared is not None and old.shared is not None:
         model.shared.load_state_dict(old.shared.state_dict())
@@ -134,6 +139,15 @@ def start_model(
         origin = domain if domain in old.domains else old.domains[0]
         model.decoder(domain).load_state_dict(old.decoder(origin).state_dict())
     return model
+
+
+def history(init: str | Path | None) -> dict[str, Any]:
+    """Return what a checkpoint says of its own training, for those that start from it."""
+    if init is None:
+        return {}
+    facts = read_header(checkpoint_folder(init)).get("provenance", {})
+    kept = {k: facts[k] for k in ("recipe", "seed", "data", "steps", "init") if k in facts}
+    return {"init": kept | {"minutes": facts.get("valid", {}).get("minutes")}}
 
 
 def checkpoint_folder(path: str | Path) -> Path:

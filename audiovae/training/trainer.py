@@ -11,6 +11,7 @@ from audiovae.training.loop import Budget, run_task
 from audiovae.training.optimise import pick_device
 from audiovae.training.start import (
     hear_ranges,
+    history,
     measure,
     open_corpus,
     pick_domains,
@@ -63,6 +64,7 @@ def train(
         data=corpus.fingerprint,
         hours={d: round(corpus.hours(d), 2) for d in corpus.domains},
         ranges=hear_ranges(corpus, config, names),
+        **history(init),
     )
     return run_task(
         task,

@@ -6,10 +6,10 @@ from collections.abc import Callable
 from typing import Any
 
 import torch
-import torch.nn.functional as F
-from torch import Tensor, nn
+from torch import Tensor
 
 from audiovae.corpus.loader import Loader
+from audiovae.metrics import probe as probes
 from audiovae.model.autoencoder import AudioVAE
 from audiovae.model.latent import DiagonalGaussian
 from audiovae.training.objective import (
@@ -84,32 +84,10 @@ class Validation:
         return logmel(made) if self.model.waveform else made
 
 
-@torch.enable_grad()
 def probe(groups: list[Tensor]) -> float:
     """Accuracy of a fresh MLP that guesses the group of a sample, on the second half of each.
 
     Args:
         groups: `(sample, dimension)` each; samples of one recording must be neighbours.
     """
-    halves = [g.detach().split(max(1, len(g) // 2)) for g in groups]
-    device = groups[0].device
-    train, test = torch.cat([h[0] for h in halves]), torch.cat([h[1] for h in halves])
-    labels = [
-        torch.cat([torch.full((len(h[i]),), n) for n, h in enumerate(halves)]) for i in (0, 1)
-    ]
-    mean, std = train.mean(0), train.std(0).clamp_min(1e-4)
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(0)
-        net = nn.Sequential(nn.Linear(train.shape[1], 64), nn.GELU(), nn.Linear(64, len(groups)))
-        order = torch.stack([torch.randint(len(train), (512,)) for _ in range(PROBE_STEPS)])
-    net, order = net.to(device), order.to(device)
-    adam = torch.optim.Adam(net.parameters(), lr=3e-3)
-    known = labels[0].to(device)
-    for chosen in order:
-        loss = F.cross_entropy(net((train[chosen] - mean) / std), known[chosen])
-        adam.zero_grad(set_to_none=True)
-        loss.backward()
-        adam.step()
-    with torch.no_grad():
-        guess = net((test - mean) / std).argmax(1)
-    return float((guess == labels[1].to(device)).float().mean())
+    return probes.probe(*probes.halves(groups), kind="mlp", steps=PROBE_STEPS)

@@ -27,7 +27,7 @@ from audiovae.model.vocoder import ISTFTVocoder
 from audiovae.training.loop import Budget, run_task
 from audiovae.training.objective import SpectralLoss, total
 from audiovae.training.optimise import Average, Optimiser, autocast, pick_device
-from audiovae.training.start import checkpoint_folder, load_vocoder, measure, open_corpus
+from audiovae.training.start import checkpoint_folder, history, load_vocoder, measure, open_corpus
 
 WEIGHTS = {"mel": 1.0, "stft": 0.5, "convergence": 0.5}
 ADVERSARIAL_WEIGHTS = {"adversarial": 0.05, "matching": 0.1}
@@ -212,6 +212,7 @@ def train_vocoder(
         seed=config.training.seed,
         data=corpus.fingerprint,
         hours={d: round(corpus.hours(d), 2) for d in corpus.domains},
+        **history(init),
     )
     return run_task(
         task,
