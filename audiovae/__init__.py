@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from audiovae.corpus.prepare import prepare
     from audiovae.errors import UserError
     from audiovae.evaluation.card import write_card
-    from audiovae.evaluation.transfer_test import measure_transfer, summarise
+    from audiovae.evaluation.evaluate import evaluate
     from audiovae.model.autoencoder import AudioVAE
     from audiovae.training.add_domain import add_domain
     from audiovae.training.join import join_vocoder
@@ -32,15 +32,14 @@ __all__ = [
     "UserError",
     "add_domain",
     "embed_files",
+    "evaluate",
     "generate_audio",
     "join_vocoder",
     "load_config",
     "load_encoder",
-    "measure_transfer",
     "prepare",
     "resolve_model",
     "run_demo",
-    "summarise",
     "train",
     "train_vocoder",
     "transfer_audio",
@@ -55,15 +54,14 @@ _PLACES = {
     "UserError": "errors",
     "add_domain": "training.add_domain",
     "embed_files": "apps.embed_files",
+    "evaluate": "evaluation.evaluate",
     "generate_audio": "apps.generate",
     "join_vocoder": "training.join",
     "load_config": "config",
     "load_encoder": "apps.embed",
-    "measure_transfer": "evaluation.transfer_test",
     "prepare": "corpus.prepare",
     "resolve_model": "apps.models",
     "run_demo": "apps.demo",
-    "summarise": "evaluation.transfer_test",
     "train": "training.trainer",
     "train_vocoder": "training.vocoder",
     "transfer_audio": "apps.transfer",

@@ -139,13 +139,14 @@ def _follow(done: Iterable[tuple[Piece, float]], count: int, out: Path, mode: st
         groups |= {f"{domain}/{piece.name}.flac": piece.name for domain, _ in piece.domains}
         if i % 20 == 19 or i + 1 == count:
             if mode == "aligned":
-                _write_json(known, groups)
+                write_json(known, groups)
             speed = audio / (time.monotonic() - began)
             hours = audio / 3600
             print(f"{i + 1}/{count} pieces, {hours:.2f} h rendered, {speed:.0f}x", flush=True)
 
 
-def _write_json(path: Path, content: object) -> None:
+def write_json(path: Path, content: object) -> None:
+    """Writes a JSON file that is there whole or not at all."""
     partial = path.with_name(f".{path.name}.partial")
     partial.write_text(json.dumps(content, indent=1, sort_keys=True) + "\n")
     os.replace(partial, path)
@@ -213,7 +214,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     if known.is_file() and json.loads(known.read_text()) != settings:
         raise DataError(f"{options.out} holds a rendering with other options; choose a new folder")
     options.out.mkdir(parents=True, exist_ok=True)
-    _write_json(known, settings)
+    write_json(known, settings)
     render(pieces, options.out, soundfont, options.workers, options.mode)
 
 

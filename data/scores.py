@@ -14,7 +14,7 @@ import multiprocessing
 import os
 import random
 import zipfile
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -78,15 +78,23 @@ def _mean_pitch(notes: Iterable[Note], part: int) -> float:
     return sum(pitches) / len(pitches)
 
 
-def load_scores(source: str, cache: Path | None = None, workers: int = 1) -> list[Score]:
+def load_scores(
+    source: str,
+    cache: Path | None = None,
+    workers: int = 1,
+    only: Collection[str] | None = None,
+) -> list[Score]:
     """All scores of `source` ("music21" or a folder of MIDI files), sorted by name.
 
-    With `cache`, each file's notes are kept there and read back the next time.
+    With `cache`, each file's notes are kept there and read back the next time. With `only`, the
+    scores of these names, and no file is read that can't hold one of them.
 
     Raises:
         DataError: the folder or the package is missing, or nothing in it can be read.
     """
     files = _music21_files() if source == "music21" else _midi_files(Path(source))
+    if only is not None:
+        files = [f for f in files if any(n == f[1] or n.startswith(f"{f[1]}-") for n in only)]
     if cache is not None:
         cache.mkdir(parents=True, exist_ok=True)
     jobs = [(path, name, collection, cache) for path, name, collection in files]
@@ -95,8 +103,9 @@ def load_scores(source: str, cache: Path | None = None, workers: int = 1) -> lis
             parsed = pool.map(_load_file, jobs, chunksize=8)
     else:
         parsed = [_load_file(job) for job in jobs]
-    scores = sorted((s for found in parsed for s in found), key=lambda s: s.name)
-    if not scores:
+    wanted = [s for found in parsed for s in found if only is None or s.name in only]
+    scores = sorted(wanted, key=lambda s: s.name)
+    if not scores and only is None:
         raise DataError(f"no score in {source} could be read; expected .mid files with notes")
     return scores
 

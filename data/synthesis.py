@@ -33,17 +33,21 @@ def find_soundfont(path: Path | None = None) -> Path:
         if not path.is_file():
             raise DataError(f"no soundfont {path}; give an .sf2 file with --soundfont")
         return path
-    if SYSTEM_SOUNDFONT.is_file():
-        return SYSTEM_SOUNDFONT
-    spec = importlib.util.find_spec("pretty_midi")
-    if spec is not None and spec.origin:
-        inside = Path(spec.origin).parent / "TimGM6mb.sf2"
-        if inside.is_file():
-            return inside
+    for found in known_soundfonts():
+        return found
     raise DataError(
         "no soundfont found; install Debian's fluid-soundfont-gm, pip install pretty_midi, or give "
         "--soundfont FILE.sf2"
     )
+
+
+def known_soundfonts() -> list[Path]:
+    """The soundfonts that are there without a word: FluidR3, then the one inside pretty_midi."""
+    places = [SYSTEM_SOUNDFONT]
+    spec = importlib.util.find_spec("pretty_midi")
+    if spec is not None and spec.origin:
+        places.append(Path(spec.origin).parent / "TimGM6mb.sf2")
+    return [p for p in places if p.is_file()]
 
 
 def open_synthesiser(soundfont: Path) -> Synthesiser:

@@ -224,6 +224,10 @@ OTHERS = [
     "demo --model model",
     "demo -o out --model gone",
     "doctor who",
+    "evaluate gone -o out --model model",
+    "evaluate music -o out --model model",
+    "evaluate music --model model",
+    "evaluate music -o out --model model --quick --full",
 ]
 LINES = [
     *(f"transfer {words}" for words in TRANSFER),

@@ -2,13 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
-from audiovae.evaluation.transfer_test import Row, summarise
+from audiovae.evaluation.report import as_markdown
 from audiovae.model.autoencoder import AudioVAE
 from audiovae.training.checkpoint import write_atomically
 
@@ -19,14 +16,19 @@ Notes out of the target's range are played as the target never would."""
 
 
 def write_card(
-    folder: str | Path, model: AudioVAE, rows: Sequence[Row], *, data: str, licence: str = "mit"
+    folder: str | Path,
+    model: AudioVAE,
+    evaluation: dict[str, Any],
+    *,
+    data: str,
+    licence: str = "mit",
 ) -> Path:
-    """Write `README.md` of a checkpoint folder from the model's own record and measured rows.
+    """Write `README.md` of a checkpoint folder from the model's own record and its evaluation.
 
     Args:
         folder: the checkpoint.
         model: as loaded from it.
-        rows: what `measure_transfer` gave on held-out renders; unseen sources may be among them.
+        evaluation: what `evaluate` returned.
         data: in a sentence or two, what trained it.
         licence: identifier of the weights' licence.
     """
@@ -52,14 +54,13 @@ def write_card(
         "",
         "## Log-spectral distance to the true rendering, dB",
         "",
-        _summary(model, rows),
-        "",
-        *_matrix(model, rows),
+        *_matrix(model, evaluation),
         "",
         "Rows are sources, columns targets; on the diagonal the reconstruction. Lower is nearer.",
         "Held-out scores, 8-second segments, sound to sound through the vocoder, the definition of",
         "Cífka et al. (2021).",
         "",
+        as_markdown(evaluation).replace("\n## ", "\n### ").replace("# Transfer test", "## Test", 1),
         "## Limits",
         "",
         LIMITS,
@@ -72,44 +73,32 @@ def write_card(
 
 def _training(what: str, facts: dict[str, Any]) -> str:
     minutes = facts.get("valid", {}).get("minutes", "?")
-    return (
+    text = (
         f"- {what}: `{facts.get('recipe', 'unknown')}`, {facts.get('steps', '?')} steps, "
         f"{minutes} minutes by the clock on one CPU core, seed {facts.get('seed', '?')}, "
         "averaged weights"
     )
+    before = facts.get("init")
+    if before:
+        text += (
+            f"; from a checkpoint of {before.get('steps', '?')} steps and "
+            f"{before.get('minutes', '?')} minutes"
+        )
+    return text
 
 
 def _hours(facts: dict[str, Any]) -> str:
     return ", ".join(f"{d} {h}" for d, h in facts.get("hours", {}).items()) or "unknown"
 
 
-def _summary(model: AudioVAE, rows: Sequence[Row]) -> str:
-    seen = [r for r in rows if r.source in model.domains]
-    unseen = [r for r in rows if r.source not in model.domains]
-    means = summarise(seen)
-    text = (
-        f"Mean transfer **{means.get('transfer', float('nan')):.2f}**, where a copy of the input "
-        f"has {means.get('copy', float('nan')):.2f}; reconstruction "
-        f"{means.get('reconstruction', float('nan')):.2f}."
-    )
-    if unseen:
-        means = summarise(unseen)
-        names = ", ".join(sorted({r.source for r in unseen}))
-        text += (
-            f" From instruments that trained nothing ({names}): **{means['transfer']:.2f}**, "
-            f"copy {means['copy']:.2f}."
-        )
-    return text
-
-
-def _matrix(model: AudioVAE, rows: Sequence[Row]) -> list[str]:
-    table = {(r.source, r.target): r.lsd_model for r in rows}
-    sources = list(dict.fromkeys(r.source for r in rows))
+def _matrix(model: AudioVAE, evaluation: dict[str, Any]) -> list[str]:
+    own = [row for row in evaluation["pairs"] if row["system"] == "model"]
+    table = {(row["source"], row["target"]): f"{row['lsd']:.1f}" for row in own}
     lines = [
         "| | " + " | ".join(model.domains) + " |",
         "|---|" + "--:|" * len(model.domains),
     ]
-    for source in sources:
-        cells = [table.get((source, target), np.nan) for target in model.domains]
-        lines.append(f"| {source} | " + " | ".join(f"{c:.1f}" for c in cells) + " |")
+    for source in dict.fromkeys(row["source"] for row in own):
+        cells = [table.get((source, target), "–") for target in model.domains]
+        lines.append(f"| {source} | " + " | ".join(cells) + " |")
     return lines

@@ -6,6 +6,7 @@ Nothing heavy is imported here but inside the verbs: `--help` must answer at onc
 from __future__ import annotations
 
 from audiovae.verbs.about import Doctor, Info
+from audiovae.verbs.judge import Evaluate
 from audiovae.verbs.training import AddDomain, Prepare, Train, TrainVocoder
 from audiovae.verbs.use import Demo, Embed, Generate, Transfer
 
@@ -18,6 +19,7 @@ VERBS: dict[str, type] = {
     "transfer": Transfer,
     "embed": Embed,
     "generate": Generate,
+    "evaluate": Evaluate,
     "info": Info,
     "doctor": Doctor,
 }

@@ -1,0 +1,207 @@
+"""What turns a source into a target: the model, and the anchors that say what its figures mean.
+
+Another system is a class with the members of `System`, and one line in `SYSTEMS`.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Callable, Sequence
+from functools import cached_property
+from typing import TYPE_CHECKING, Literal, Protocol
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from audiovae.audio.resample import resample
+from audiovae.errors import UserError
+from audiovae.evaluation.equalise import Equalise
+from audiovae.evaluation.musaicing import Musaicing
+from audiovae.model.autoencoder import SILENCE, AudioVAE
+from audiovae.tables import to_dict
+from audiovae.training.optimise import autocast, has_bf16
+
+if TYPE_CHECKING:
+    from audiovae.evaluation.testset import TestSet
+
+ROWS = 8
+"""Segments that the model computes at once."""
+
+
+class System(Protocol):
+    """What the transfer test measures."""
+
+    @property
+    def name(self) -> str:
+        """In tables and files."""
+
+    @property
+    def oracle(self) -> bool:
+        """Whether it is given the true rendering instead of the source: a bound, not a rival."""
+
+    @property
+    def fingerprint(self) -> str:
+        """Changes whenever what it renders does, for one test set."""
+
+    def fit(self, testset: TestSet, domains: Sequence[str]) -> None:
+        """Learn what is needed to play `domains`, at most from their unpaired recordings.
+
+        Raises `CorpusError` when the test set has none of those.
+        """
+
+    def render(self, audio: Tensor, source: str, target: str) -> Tensor:
+        """Play `audio (batch, sample)` of a source on a target: float32 of the same shape.
+
+        A row does not depend on the others. Raises `UserError` on a target it was not fitted to.
+        """
+
+
+class Unchanged:
+    """Gives back what it is given: the copy of a source, or the truth itself."""
+
+    def __init__(self, name: str, oracle: bool) -> None:
+        self.name, self.oracle = name, oracle
+        self.fingerprint = f"{name} 1"
+
+    def fit(self, testset: TestSet, domains: Sequence[str]) -> None:
+        """Learn nothing."""
+
+    def render(self, audio: Tensor, source: str, target: str) -> Tensor:
+        """Return `audio (batch, sample)`."""
+        return audio
+
+
+class ModelSystem:
+    """The model: encode, decode on the target, vocode.
+
+    Args:
+        model: that plays.
+        precision: `auto`, `fp32` or `bf16`.
+
+    Until it is fitted, sound is taken to be at the model's own rate.
+    """
+
+    name = "model"
+    oracle = False
+
+    def __init__(self, model: AudioVAE, precision: str = "auto") -> None:
+        self.model, self.precision = model, precision
+        self.rate = model.config.audio.sample_rate
+
+    @cached_property
+    def fingerprint(self) -> str:
+        """Of settings, weights and arithmetic."""
+        auto = self.precision == "auto" and has_bf16(self.model.device)
+        kind = "bf16" if auto or self.precision == "bf16" else "fp32"
+        return f"{self.name} 1 {kind} {fingerprint_model(self.model)}"
+
+    def fit(self, testset: TestSet, domains: Sequence[str]) -> None:
+        """Learn nothing, but see the test set's rate."""
+        self.rate = testset.sample_rate
+
+    @torch.inference_mode()
+    def render(self, audio: Tensor, source: str, target: str) -> Tensor:
+        """Play `audio (batch, sample)`, brought to the level of the training recordings."""
+        rate = self.model.config.audio.sample_rate
+        given = to_training_level(self.model, _convert(audio, self.rate, rate))
+        with autocast(self.model.device, self.precision):
+            parts = [self._play(x.to(self.model.device), target) for x in given.split(ROWS)]
+        made = _convert(torch.cat([part.float().cpu() for part in parts]), rate, self.rate)
+        samples = audio.shape[-1]
+        return F.pad(made, (0, max(0, samples - made.shape[-1])))[:, :samples]
+
+    def _play(self, audio: Tensor, target: str) -> Tensor:
+        return self.model.transfer(audio, target)
+
+
+class Resynthesis(ModelSystem):
+    """The true rendering through the model's own log-mel and back: what that way costs alone."""
+
+    oracle = True
+
+    def __init__(
+        self, model: AudioVAE, name: Literal["griffin-lim", "vocoder"], precision: str = "auto"
+    ) -> None:
+        super().__init__(model, precision)
+        self.name = name
+
+    def _play(self, audio: Tensor, target: str) -> Tensor:
+        features = self.model.features(audio)
+        if self.name == "griffin-lim":
+            return self.model.griffin_lim(features)
+        return self.model.vocode(features)
+
+
+def _griffin_lim(model: AudioVAE, precision: str) -> System | None:
+    return None if model.waveform else Resynthesis(model, "griffin-lim", precision)
+
+
+def _vocoder(model: AudioVAE, precision: str) -> System | None:
+    return None if model.vocoder is None else Resynthesis(model, "vocoder", precision)
+
+
+SYSTEMS: dict[str, Callable[[AudioVAE, str], System | None]] = {
+    "truth": lambda model, precision: Unchanged("truth", oracle=True),
+    "copy": lambda model, precision: Unchanged("copy", oracle=False),
+    "equalise": lambda model, precision: Equalise(),
+    "musaicing": lambda model, precision: Musaicing(),
+    "griffin-lim": _griffin_lim,
+    "vocoder": _vocoder,
+    "model": ModelSystem,
+}
+"""Name to what makes a system from a model and a precision; nothing, where the model has no such
+part (a waveform model has no log-mel, and some have no vocoder but Griffin-Lim)."""
+
+
+def make_systems(
+    names: Sequence[str],
+    model: AudioVAE,
+    testset: TestSet,
+    domains: Sequence[str],
+    *,
+    precision: str = "auto",
+) -> list[System]:
+    """Make systems by name and fit them; those that the model has no part for are left out.
+
+    Raises:
+        UserError: on an unknown name.
+        CorpusError: when one learns from unpaired recordings and the test set has none.
+    """
+    systems = []
+    for name in names:
+        if name not in SYSTEMS:
+            raise UserError(f"no system {name!r}; expected some of {', '.join(SYSTEMS)}")
+        system = SYSTEMS[name](model, precision)
+        if system is not None:
+            system.fit(testset, domains)
+            systems.append(system)
+    return systems
+
+
+def to_training_level(model: AudioVAE, audio: Tensor) -> Tensor:
+    """Bring each row of `audio (batch, sample)` to the level of the training recordings.
+
+    Silent rows stay as they are.
+    """
+    level = audio.double().square().mean(-1, keepdim=True).sqrt()
+    wanted = 10 ** (model.statistics.loudness / 20)
+    gain = torch.where(level > SILENCE, wanted / level.clamp_min(SILENCE), torch.ones_like(level))
+    return (audio * gain).to(audio.dtype)
+
+
+def fingerprint_model(model: AudioVAE) -> str:
+    """Return a hash of all that a model's sound follows from."""
+    facts = [to_dict(model.config), to_dict(model.statistics), model.domains]
+    digest = hashlib.sha256(json.dumps(facts, sort_keys=True).encode())
+    for name, values in sorted(model.state_dict().items()):
+        digest.update(name.encode())
+        digest.update(values.detach().cpu().contiguous().flatten().view(torch.uint8).numpy())
+    return digest.hexdigest()[:32]
+
+
+def _convert(audio: Tensor, from_rate: int, to_rate: int) -> Tensor:
+    if from_rate == to_rate:
+        return audio.cpu()
+    return torch.from_numpy(resample(audio.cpu().numpy(), from_rate, to_rate))

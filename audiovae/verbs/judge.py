@@ -1,0 +1,53 @@
+"""Verbs that judge a model: evaluate."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Annotated
+
+from tyro.conf import Positional, arg
+
+from audiovae.errors import ConfigError
+from audiovae.verbs.options import Output, Report, UseModel, WithModel
+
+
+@dataclass(kw_only=True)
+class Evaluate:
+    """Measure timbre transfer against true renderings, with anchors in the same table."""
+
+    folder: Positional[Annotated[Path, arg(metavar="FOLDER")]]
+    """Scores rendered on every instrument: python data/transfer_test.py FOLDER."""
+    output: Output
+    """Folder for evaluation.json, evaluation.md and pictures."""
+    quick: bool = False
+    """Distances alone, on few segments: two minutes."""
+    unseen: bool = False
+    """Also sources that trained nothing."""
+    full: bool = False
+    """These, and every anchor: hours."""
+
+    common: UseModel = field(default_factory=WithModel)
+
+    def run(self) -> Report:
+        """Measure."""
+        from audiovae.evaluation.evaluate import evaluate
+        from audiovae.evaluation.report import as_markdown
+
+        if self.quick and self.full:
+            raise ConfigError("give --quick or --full, not both")
+        found = self.common.find()
+        scope = "quick" if self.quick else "full" if self.full else "usual"
+        evaluation = evaluate(
+            found.model,
+            self.folder,
+            self.output,
+            scope=scope,
+            unseen=self.unseen,
+            name=found.source,
+            precision=self.common.precision,
+            seed=self.common.seed,
+            progress=True,
+        )
+        lines = [found.note, as_markdown(evaluation), f"see {self.output / 'evaluation.md'}"]
+        return Report(lines, evaluation)
