@@ -54,7 +54,7 @@ def evaluate(
             and every anchor.
         segments: of each pair, where it is to be another number than the scope's.
         unseen: also measure sources that trained nothing, whatever the scope.
-        systems: others to put into the same table.
+        systems: others to fit and put into the same table.
         name: of the model, for the report.
         precision: `auto`, `fp32` or `bf16`.
         seed: of classifier, probes and intervals.
@@ -89,6 +89,8 @@ def evaluate(
             testset.classifier_files(), folder=output / "cache", seed=seed
         )
     names = FEW.get(scope, tuple(SYSTEMS))
+    for system in systems:
+        system.fit(testset, targets)
     every = [*make_systems(names, model, testset, targets, precision=precision), *systems]
     pairs = _measure(testset, every, targets, chosen, classifier, cache, progress)
     evaluation = {

@@ -18,8 +18,10 @@ from audiovae.errors import ConfigError, UserError
 from audiovae.training.checkpoint import load_state, open_run, save_plan, save_state
 from audiovae.training.logs import Log
 
-DRY_STEPS = 4
-"""Steps run and thrown away at preflight: the first warms up, the rest are timed."""
+DRY_STEPS = (4, 24)
+"""Fewest and most steps run and thrown away at preflight; all but the first are timed."""
+DRY_SECONDS = 4.0
+"""Past the fewest, steps go on until so long has been spent: the first ones read a cold disk."""
 
 
 class Task(Protocol):
@@ -142,11 +144,12 @@ def preflight(task: Task, run: Path, progress: bool) -> float:
 
     Whatever can fail, fails here: memory, disk, too little audio, settings that do not fit.
     """
-    task.begin(DRY_STEPS)
-    times = []
-    for step in range(DRY_STEPS):
+    fewest, most = DRY_STEPS
+    task.begin(most)
+    times: list[float] = []
+    while len(times) < fewest or (len(times) < most and sum(times) < DRY_SECONDS):
         before = time.monotonic()
-        task.step(step)
+        task.step(len(times))
         times.append(time.monotonic() - before)
     task.validate(0)
     need = 4 * sum(t.numel() * t.element_size() for t in _tensors(task.state_dict()))
