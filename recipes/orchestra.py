@@ -45,6 +45,8 @@ def main() -> None:
             report = args.output / "evaluation"
             measured = audiovae.evaluate(joined, args.test, report, progress=True)
             audiovae.write_card(weights, joined, measured, data=DATA)
+            mean = measured["systems"]["model"]["transfer"]["lsd"]["mean"]
+            print(f"transfer, log-spectral distance: {mean:.2f} dB")
 
 
 if __name__ == "__main__":
