@@ -6,10 +6,12 @@ import sys
 
 import numpy as np
 import pytest
+import soundfile
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from takes import RATE, sound
 
+from audiovae.audio.decode import open_audio
 from audiovae.audio.files import (
     Writer,
     find_audio,
@@ -140,3 +142,16 @@ def test_a_wav_file_does_not_outgrow_its_format(tmp_path):
         writer.frames = 1 << 31
         writer.append(sound(50, 1))
     assert os.listdir(tmp_path) == []
+
+
+def test_vorbis_begins_at_its_first_sample_again(tmp_path):
+    noise = 0.3 * np.random.default_rng(0).standard_normal(90_000).clip(-3, 3)
+    path = tmp_path / "again.ogg"
+    soundfile.write(path, np.r_[np.zeros(30_000), noise], RATE)
+    whole, _ = soundfile.read(path, dtype="float32")
+    with open_audio(path) as decoder:
+        for away in (len(whole) - 1, 50_000, 1):
+            decoder.seek(away)
+            decoder.read(1)
+            decoder.seek(0)
+            np.testing.assert_array_equal(decoder.read(len(whole))[0], whole)

@@ -138,9 +138,9 @@ class SoundFileDecoder(Decoder):
 
     def __init__(self, path: Path, kind: str) -> None:
         # Bytes, because a POSIX file name need not be text.
-        name = str(path) if os.name == "nt" else os.fsencode(path)
+        self.name = str(path) if os.name == "nt" else os.fsencode(path)
         try:
-            self.file = Forward(name)
+            self.file = Forward(self.name)
         except soundfile.LibsndfileError as error:
             raise _refused(path, kind, error) from None
         except TypeError:
@@ -155,7 +155,13 @@ class SoundFileDecoder(Decoder):
             raise AudioError(f"{path} does not say how long it is; export it again to a file")
         if file.subtype == "VORBIS":
             self.info = replace(self.info, frames=self._vorbis_frames())
-            self.seek(0)
+            self._reopen()
+
+    def _reopen(self) -> None:
+        """Begin anew: libsndfile's way back to the start of Vorbis can miss its first block."""
+        self.file.close()
+        self.file = Forward(self.name)
+        self.position = 0
 
     def _vorbis_frames(self) -> int:
         """Return the frames that can be decoded, where less than a block of the promised lacks."""
@@ -170,7 +176,10 @@ class SoundFileDecoder(Decoder):
         return promised - VORBIS_BLOCK + held if held else promised
 
     def seek(self, frame: int) -> None:
-        """Go to a frame of the file."""
+        """Go to a frame of the file; of Vorbis, the start alone is sure to be met to the sample."""
+        if frame == 0 and self.file.subtype == "VORBIS":
+            self._reopen()
+            return
         run_up = min(frame, RUN_UP.get(self.info.format, 0))
         try:
             self.file.seek(frame - run_up)
