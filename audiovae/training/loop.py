@@ -21,7 +21,7 @@ from audiovae.training.logs import Log
 DRY_STEPS = (4, 24)
 """Fewest and most steps run and thrown away at preflight; all but the first are timed."""
 DRY_SECONDS = 4.0
-"""Past the fewest, steps go on until so long has been spent: the first ones read a cold disk."""
+"""Where a budget hangs on it, steps go on for so long: the first ones read a cold disk."""
 
 
 class Task(Protocol):
@@ -89,7 +89,7 @@ def run_task(
     """
     plan = open_run(run, task.kind, config, fingerprint, domains)
     if plan is None:
-        seconds = preflight(task, run, progress)
+        seconds = preflight(task, run, progress, timed=budget.minutes is not None)
         steps = budget.in_steps(seconds, task.audio_a_step)
         plan = save_plan(run, task.kind, config, fingerprint, domains, steps=steps)
     steps = int(plan["steps"])
@@ -139,15 +139,17 @@ def run_task(
     return {"steps": step, "seconds": seconds, "ended": reason, "run": str(run), "valid": metrics}
 
 
-def preflight(task: Task, run: Path, progress: bool) -> float:
+def preflight(task: Task, run: Path, progress: bool, timed: bool) -> float:
     """Run a few steps and a validation that are thrown away, and return the seconds of a step.
 
-    Whatever can fail, fails here: memory, disk, too little audio, settings that do not fit.
+    Whatever can fail, fails here: memory, disk, too little audio, settings that do not fit. More
+    steps are run where their time matters (`timed`).
     """
     fewest, most = DRY_STEPS
+    enough = DRY_SECONDS if timed else 0.0
     task.begin(most)
     times: list[float] = []
-    while len(times) < fewest or (len(times) < most and sum(times) < DRY_SECONDS):
+    while len(times) < fewest or (len(times) < most and sum(times) < enough):
         before = time.monotonic()
         task.step(len(times))
         times.append(time.monotonic() - before)
