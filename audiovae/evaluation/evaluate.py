@@ -129,7 +129,7 @@ def _measure(
             scope,
             classifier=classifier,
             cache=cache,
-            tell=lambda _, seconds: bar.advance(seconds),
+            tell=bar.advance,
         )
 
 

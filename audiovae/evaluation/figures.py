@@ -22,23 +22,30 @@ class Figure:
     """How a figure is named, and which way is better."""
 
     title: str
-    unit: str
+    heading: str
+    """In tables."""
     lower: bool
     """Whether less is better."""
 
 
 FIGURES = {
-    "lsd": Figure("log-spectral distance", "dB", True),
-    "mel": Figure("mel distance", "", True),
-    "stft": Figure("STFT distance", "", True),
-    "hit": Figure("timbre hit rate", "", False),
-    "kept": Figure("still sounds like the source", "", True),
-    "pitch_set": Figure("pitch-set agreement", "", False),
-    "onset_f1": Figure("onset F1", "", False),
-    "note_f1": Figure("note F1", "", False),
-    "pitch": Figure("pitch accuracy, single lines", "", False),
-    "octave": Figure("octave errors, single lines", "", True),
+    "lsd": Figure("log-spectral distance", "LSD, dB", True),
+    "mel": Figure("mel distance", "mel", True),
+    "stft": Figure("STFT distance", "STFT", True),
+    "hit": Figure("timbre hit rate", "hit rate", False),
+    "kept": Figure("still sounds like the source", "kept", True),
+    "pitch_set": Figure("pitch-set agreement", "pitch sets", False),
+    "onset_f1": Figure("onset F1", "onset F1", False),
+    "note_f1": Figure("note F1", "note F1", False),
+    "pitch": Figure("pitch accuracy, single lines", "pitch", False),
+    "octave": Figure("octave errors, single lines", "octaves", True),
 }
+"""Numbers of a segment."""
+SETS = {
+    "frechet": Figure("Fréchet distance", "Fréchet", True),
+    "kernel": Figure("kernel distance", "kernel", True),
+}
+"""Numbers of all segments of a target together."""
 
 
 def measure_lsd(made: np.ndarray, truth: np.ndarray, rate: int) -> dict[str, np.ndarray]:

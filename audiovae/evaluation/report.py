@@ -9,16 +9,10 @@ from typing import Any
 
 import numpy as np
 
-from audiovae.evaluation.figures import FIGURES
+from audiovae.evaluation.figures import FIGURES, SETS
 from audiovae.evaluation.runner import Pair
 from audiovae.training.checkpoint import write_atomically
 
-COLUMNS = (
-    ("lsd", "LSD, dB"), ("mel", "mel"), ("stft", "STFT"), ("hit", "hit rate"), ("kept", "kept"),
-    ("pitch_set", "pitch sets"), ("onset_f1", "onset F1"), ("note_f1", "note F1"),
-    ("pitch", "pitch"), ("octave", "octaves"), ("frechet", "Fréchet"), ("kernel", "kernel"),
-)  # fmt: skip
-"""Figure and its heading."""
 GROUPS = {
     "transfer": "Between the model's domains",
     "unseen": "From instruments that trained nothing",
@@ -46,8 +40,6 @@ def as_markdown(evaluation: dict[str, Any]) -> str:
             lines += [f"## {title}", "", *_table(rows), ""]
     if evaluation.get("probe"):
         lines += ["## What z says of the domain", "", _probe(evaluation["probe"]), ""]
-    if evaluation.get("real"):
-        lines += ["## Recordings without a truth", "", *_real(evaluation["real"]), ""]
     return "\n".join([*lines, *_notes(), ""])
 
 
@@ -61,7 +53,8 @@ def _about(evaluation: dict[str, Any]) -> str:
 
 
 def _table(rows: dict[str, dict[str, Any]]) -> list[str]:
-    columns = [(f, title) for f, title in COLUMNS if any(f in row for row in rows.values())]
+    known = (FIGURES | SETS).items()
+    columns = [(f, kind.heading) for f, kind in known if any(f in row for row in rows.values())]
     lines = [
         "| system | " + " | ".join(title for _, title in columns) + " |",
         "|---|" + "--:|" * len(columns),
@@ -89,17 +82,10 @@ def _probe(probe: dict[str, Any]) -> str:
     )
 
 
-def _real(rows: Sequence[dict[str, Any]]) -> list[str]:
-    lines = ["| recording | target | hit rate | kept | pitch sets |", "|---|---|--:|--:|--:|"]
-    for row in rows:
-        numbers = " | ".join(f"{row[k]:.2f}" for k in ("hit", "kept", "pitch_set"))
-        lines.append(f"| {row['name']} | {row['target']} | {numbers} |")
-    return lines
-
-
 def _notes() -> list[str]:
-    lower = ", ".join(f.title for f in FIGURES.values() if f.lower)
-    higher = ", ".join(f.title for f in FIGURES.values() if not f.lower)
+    every = (FIGURES | SETS).values()
+    lower = ", ".join(f.title for f in every if f.lower)
+    higher = ", ".join(f.title for f in every if not f.lower)
     return [
         f"Lower is better: {lower}.",
         "",

@@ -59,7 +59,7 @@ def run_test(
     *,
     classifier: TimbreClassifier | None = None,
     cache: Cache | None = None,
-    tell: Callable[[str, float], None] = lambda label, seconds: None,
+    tell: Callable[[float], None] = lambda seconds: None,
 ) -> list[Pair]:
     """Measure systems on all ordered pairs, `source == target` (reconstruction) among them.
 
@@ -70,7 +70,7 @@ def run_test(
         scope: how much to measure.
         classifier: judges timbre; without it, and without notes, figures of the ear are left out.
         cache: where figures are kept from run to run.
-        tell: called with a system's name and the seconds of sound judged.
+        tell: called with the seconds of sound judged.
 
     Raises:
         CorpusError: when no pair has a segment.
@@ -89,7 +89,7 @@ def run_test(
                 pairs.append(
                     Pair(system.name, source, target, source in targets, job.segments, figures)
                 )
-                tell(system.name, len(segments) * SECONDS)
+                tell(len(segments) * SECONDS)
     if not pairs:
         raise CorpusError(
             f"{testset.folder} has no segment for {', '.join(targets)}; expected aligned renders "

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
@@ -12,12 +12,18 @@ from audiovae.evaluation.runner import Pair
 from audiovae.metrics.frechet import frechet_distance, kernel_distance
 from audiovae.metrics.intervals import Interval, bootstrap
 
+GROUPS: dict[str, Callable[[Pair], bool]] = {
+    "transfer": lambda p: p.seen and p.source != p.target,
+    "unseen": lambda p: not p.seen,
+    "reconstruction": lambda p: p.source == p.target,
+}
+"""Which pairs are averaged together."""
 CEILING = "truth"
 """System whose scores are the ceiling of what can be heard: the true renderings."""
 
 
 def summarise_pairs(pairs: Sequence[Pair]) -> dict[str, Any]:
-    """Return, for each system, its figures in the groups `transfer`, `unseen`, `reconstruction`.
+    """Return, for each system, its figures in each of `GROUPS`.
 
     A figure is a dict of `mean`, `low`, `high` (95 % bootstrap, pieces drawn whole) and `segments`;
     where the true renderings were heard too, `share` is the mean over theirs.
@@ -25,11 +31,7 @@ def summarise_pairs(pairs: Sequence[Pair]) -> dict[str, Any]:
     table: dict[str, Any] = {}
     for name in dict.fromkeys(p.system for p in pairs):
         own = [p for p in pairs if p.system == name]
-        groups = {
-            "transfer": [p for p in own if p.seen and p.source != p.target],
-            "unseen": [p for p in own if not p.seen],
-            "reconstruction": [p for p in own if p.source == p.target],
-        }
+        groups = {group: [p for p in own if within(p)] for group, within in GROUPS.items()}
         table[name] = {group: _figures(rows) for group, rows in groups.items() if rows}
     _add_shares(table)
     _add_sets(table, pairs)
@@ -87,14 +89,9 @@ def _add_sets(table: dict[str, Any], pairs: Sequence[Pair]) -> None:
 
 def _embeddings(pairs: Sequence[Pair], system: str, group: str) -> dict[str, np.ndarray]:
     """Return target to the embeddings `(window, d)` of all that a system made of it."""
-    wanted = {
-        "transfer": lambda p: p.seen and p.source != p.target,
-        "unseen": lambda p: not p.seen,
-        "reconstruction": lambda p: p.source == p.target,
-    }[group]
     found: dict[str, list[np.ndarray]] = {}
     for pair in pairs:
-        if pair.system == system and "embedding" in pair.figures and wanted(pair):
+        if pair.system == system and "embedding" in pair.figures and GROUPS[group](pair):
             windows = pair.figures["embedding"]
             found.setdefault(pair.target, []).append(windows.reshape(-1, windows.shape[-1]))
     return {target: np.concatenate(parts) for target, parts in found.items()}
