@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from takes import RATE, sound
 
-from audiovae.audio.decode import open_audio
+from audiovae.audio import decode
 from audiovae.audio.files import (
     Writer,
     find_audio,
@@ -144,14 +144,19 @@ def test_a_wav_file_does_not_outgrow_its_format(tmp_path):
     assert os.listdir(tmp_path) == []
 
 
-def test_vorbis_begins_at_its_first_sample_again(tmp_path):
+def test_vorbis_begins_at_its_first_sample_again(tmp_path, monkeypatch):
+    class Late(decode.Forward):
+        """Misses the first block on its way back, as libsndfile does in some files."""
+
+        def seek(self, frame, *rest):
+            return super().seek(frame or 1024, *rest)
+
+    monkeypatch.setattr(decode, "Forward", Late)
     noise = 0.3 * np.random.default_rng(0).standard_normal(90_000).clip(-3, 3)
     path = tmp_path / "again.ogg"
-    soundfile.write(path, np.r_[np.zeros(30_000), noise], RATE)
+    soundfile.write(path, noise, RATE)
     whole, _ = soundfile.read(path, dtype="float32")
-    with open_audio(path) as decoder:
-        for away in (len(whole) - 1, 50_000, 1):
-            decoder.seek(away)
-            decoder.read(1)
-            decoder.seek(0)
-            np.testing.assert_array_equal(decoder.read(len(whole))[0], whole)
+    with decode.open_audio(path) as decoder:
+        np.testing.assert_array_equal(decoder.read(len(whole))[0], whole)
+        decoder.seek(0)
+        np.testing.assert_array_equal(decoder.read(len(whole))[0], whole)
