@@ -12,7 +12,8 @@ if TYPE_CHECKING:
     from audiovae.apps.generate import generate_audio
     from audiovae.apps.models import resolve_model
     from audiovae.apps.transfer import TransferSettings, transfer_audio, transfer_files
-    from audiovae.config import Config, load_config
+    from audiovae.config import Config
+    from audiovae.config_files import load_config
     from audiovae.corpus.prepare import prepare
     from audiovae.errors import UserError
     from audiovae.evaluation.card import write_card
@@ -57,7 +58,7 @@ _PLACES = {
     "evaluate": "evaluation.evaluate",
     "generate_audio": "apps.generate",
     "join_vocoder": "training.join",
-    "load_config": "config",
+    "load_config": "config_files",
     "load_encoder": "apps.embed",
     "prepare": "corpus.prepare",
     "resolve_model": "apps.models",

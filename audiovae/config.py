@@ -1,19 +1,14 @@
-"""Settings: frozen dataclasses, strict about unknown keys, read from and written to TOML and JSON.
+"""Settings: frozen dataclasses that check what they are given.
 
 A fact is typed once: what follows from other settings is a property, never a field.
 """
 
 from __future__ import annotations
 
-import json
-import tomllib
 from dataclasses import dataclass, field
-from importlib import resources
-from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
-from audiovae.errors import ConfigError
-from audiovae.tables import from_dict, require
+from audiovae.tables import require
 
 
 @dataclass(frozen=True)
@@ -111,17 +106,21 @@ class ModelConfig:
 class VocoderConfig:
     """What turns log-mel frames into sound."""
 
-    vocoder: Literal["istft", "griffin-lim"] = "istft"
+    vocoder: Literal["istft", "linked", "griffin-lim"] = "istft"
+    """`istft`: phases of each frame by itself; `linked`: phases carried on from frame to frame."""
     width: int = 288
     blocks: int = 8
     expansion: int = 3
     kernel_size: int = 7
     iterations: int = 32
     """Iterations of Griffin-Lim."""
+    refinements: int = 4
+    """Iterations of Griffin-Lim after `linked`."""
 
     def __post_init__(self) -> None:
         for name in ("width", "blocks", "expansion", "iterations"):
             require(getattr(self, name) > 0, f"{name} must be positive")
+        require(0 <= self.refinements <= 64, "refinements must be 0 to 64")
         require(self.kernel_size % 2 == 1, "kernel_size must be odd")
 
 
@@ -145,13 +144,18 @@ class AugmentConfig:
     noise_db: float = -50.0
     """Encoder only: loudest white noise, in decibels below full scale; -inf switches it off."""
     noise_probability: float = 0.3
+    room_db: float = 0.0
+    """Encoder only: most energy of a room's tail, in decibels over the dry sound's."""
+    room_probability: float = 0.1
 
     def __post_init__(self) -> None:
-        for name in ("polarity", "tuning_probability", "detune_probability", "noise_probability"):
+        chances = ("tuning", "detune", "noise", "room")
+        for name in ("polarity", *(f"{chance}_probability" for chance in chances)):
             require(0 <= getattr(self, name) <= 1, f"{name} must lie between 0 and 1")
         for name in ("gain_db", "tuning", "detune", "eq_db"):
             require(getattr(self, name) >= 0, f"{name} must not be negative")
         require(self.noise_db <= 0, "noise_db must not be positive")
+        require(-60 <= self.room_db <= 20, "room_db must lie between -60 and 20")
 
 
 @dataclass(frozen=True)
@@ -260,40 +264,3 @@ class Config:
     def latent_rate(self) -> float:
         """Latent frames a second."""
         return self.audio.sample_rate / self.latent_hop
-
-
-def preset_names() -> list[str]:
-    """Names of the presets that come with the package."""
-    files = resources.files("audiovae").joinpath("presets").iterdir()
-    return sorted(f.name.removesuffix(".toml") for f in files if f.name.endswith(".toml"))
-
-
-def load_config(preset_or_path: str | Path, overrides: dict[str, Any] | None = None) -> Config:
-    """Read a preset by its name, or a TOML or JSON file, and apply dotted `overrides`.
-
-    `overrides` maps `"section.setting"` to a value: `{"training.rows": 2}`. Raises `ConfigError`.
-    """
-    name = str(preset_or_path)
-    if name in preset_names():
-        text = resources.files("audiovae").joinpath("presets", f"{name}.toml").read_text("utf-8")
-        values = tomllib.loads(text)
-    else:
-        values = _read_table(Path(name))
-    for key, value in (overrides or {}).items():
-        section, _, setting = key.partition(".")
-        require(bool(setting), f"override {key!r} must read section.setting=value")
-        table = values.setdefault(section, {})
-        require(isinstance(table, dict), f"unknown section {section!r}")
-        table[setting] = value
-    return from_dict(Config, values)
-
-
-def _read_table(path: Path) -> dict[str, Any]:
-    known = ", ".join(preset_names())
-    require(path.is_file(), f"no preset or config file {str(path)!r}; the presets are {known}")
-    require(path.stat().st_size < 1 << 20, f"{path} is over 1 MiB: not a config file")
-    try:
-        text = path.read_text("utf-8")
-        return json.loads(text) if path.suffix == ".json" else tomllib.loads(text)
-    except (UnicodeDecodeError, ValueError) as error:
-        raise ConfigError(f"{path} is not valid {path.suffix or 'TOML'}: {error}") from None

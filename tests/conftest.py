@@ -13,7 +13,7 @@ from takes import FORMATS, RATE, sound
 
 from audiovae.config import AudioConfig, Config, ModelConfig, TrainingConfig, VocoderConfig
 from audiovae.model.autoencoder import AudioVAE, Statistics
-from audiovae.model.vocoder import ISTFTVocoder
+from audiovae.model.vocoders import make_vocoder
 
 TINY_RATE = 16_000
 DOMAINS = ("flute", "piano", "trumpet")
@@ -37,7 +37,9 @@ def tiny_config(features: str = "logmel") -> Config:
             decoder_blocks=(1, 1),
             expansion=2,
         ),
-        vocoder=VocoderConfig(width=24, blocks=2, expansion=2, iterations=8),
+        vocoder=VocoderConfig(
+            "linked", width=24, blocks=2, expansion=2, iterations=8, refinements=1
+        ),
         training=TrainingConfig(clip=0.25, rows=2),
     )
 
@@ -49,7 +51,7 @@ def make_model(features: str = "logmel", vocoder: bool = True) -> AudioVAE:
         torch.manual_seed(7)
         model = AudioVAE(config, DOMAINS, Statistics.plain(config.audio.n_mels))
         if vocoder and features == "logmel":
-            model.vocoder = ISTFTVocoder(config)
+            model.vocoder = make_vocoder(config)
     model.provenance = {"ranges": {"flute": [60.0, 96.0], "piano": [21.0, 108.0]}}
     return model.eval()
 

@@ -18,6 +18,7 @@ OFF = {
     "detune": 0.0,
     "eq_db": 0.0,
     "noise_db": -math.inf,
+    "room_probability": 0.0,
 }
 
 

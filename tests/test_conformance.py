@@ -5,19 +5,13 @@ import math
 import pytest
 import torch
 
-from audiovae.config import (
-    AudioConfig,
-    Config,
-    ModelConfig,
-    VocoderConfig,
-    load_config,
-    preset_names,
-)
+from audiovae.config import AudioConfig, Config, ModelConfig, VocoderConfig
+from audiovae.config_files import load_config, preset_names
 from audiovae.errors import UserError
 from audiovae.model.autoencoder import AudioVAE
 from audiovae.model.decoder import DECODERS
 from audiovae.model.encoder import ENCODERS
-from audiovae.model.vocoder import VOCODERS, ISTFTVocoder
+from audiovae.model.vocoders import VOCODERS, make_vocoder
 from audiovae.tables import from_dict, to_dict
 
 AUDIO = AudioConfig(sample_rate=16_000, n_fft=512, hop_length=128, n_mels=40)
@@ -105,7 +99,7 @@ def test_vocoders_keep_frames_and_silence(name):
 
 def test_chunks_of_a_long_input_equal_the_whole():
     model = build()
-    model.vocoder = ISTFTVocoder(model.config)
+    model.vocoder = make_vocoder(model.config)
     model.eval()
     halo, unit = model.context_samples, model.config.latent_hop
     audio = torch.randn(1, 4 * halo + 40 * unit) * 0.1
@@ -117,7 +111,7 @@ def test_chunks_of_a_long_input_equal_the_whole():
 
 def test_context_is_no_larger_than_needed_by_a_magnitude():
     model = build()
-    model.vocoder = ISTFTVocoder(model.config)
+    model.vocoder = make_vocoder(model.config)
     model.eval()
     halo, unit = model.context_samples, model.config.latent_hop
     audio = torch.randn(1, 2 * halo + 2 * unit) * 0.1

@@ -16,6 +16,7 @@ from audiovae.audio.effects import (
     gain,
     polarity,
     retune,
+    reverberate,
 )
 
 
@@ -117,3 +118,19 @@ def test_noise_has_its_level_and_is_white():
     halves = torch.fft.rfft(out).abs().square().chunk(2, dim=-1)
     ratio = 10 * torch.log10(halves[0].mean(-1) / halves[1].mean(-1))
     assert float(ratio.abs().max()) < 0.3
+
+
+def test_a_room_rings_on_after_a_click_and_dies_by_its_time():
+    click = torch.zeros(2, RATE)
+    click[:, 100] = 1
+    seconds, db = torch.tensor([0.3, 0.9]), torch.tensor([0.0, -10.0])
+    out = reverberate(click, seconds, db, white(2, RATE), RATE)
+    tail = out - click
+    assert float(tail[:, :100].abs().max()) < 1e-6  # nothing sounds before its cause
+    energy = 10 * torch.log10(tail.double().square().sum(1))
+    torch.testing.assert_close(energy, db.double(), atol=0.1, rtol=0)
+    # In a third of the reverberation time it falls by 20 dB.
+    for row, time in zip(tail, (0.3, 0.9), strict=True):
+        third, width = round(RATE * time / 3), RATE // 20
+        levels = [level_db(row[None, 100 + i : 100 + i + width]) for i in (0, third)]
+        assert abs(float(levels[0] - levels[1]) - 20) < 2

@@ -10,7 +10,7 @@ from conftest import make_model
 
 from audiovae.apps.models import find_model
 from audiovae.model.autoencoder import AudioVAE
-from audiovae.model.vocoder import ISTFTVocoder
+from audiovae.model.linked import LinkedVocoder
 
 
 def test_a_model_says_what_makes_its_sound(
@@ -24,7 +24,7 @@ def test_a_model_says_what_makes_its_sound(
     monkeypatch.setattr("audiovae.apps.models.shipped_weights", lambda: tiny_checkpoint)
     found = find_model(bare)
     assert "the shipped vocoder" in found.note
-    assert isinstance(found.model.vocoder, ISTFTVocoder)
+    assert isinstance(found.model.vocoder, LinkedVocoder)
     assert find_model().source == "the shipped model"
     assert (
         "its own decoders"

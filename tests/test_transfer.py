@@ -187,7 +187,7 @@ def test_files_equal_arrays_and_pieces_equal_whole_files(
     assert pieces == pytest.approx(whole, abs=1e-4)
     audio, rate = soundfile.read(take)
     array = transfer_audio(tiny_model, audio.T, rate, "flute", with_pieces(100))
-    assert np.abs(array.T - whole).max() < 1e-4
+    assert np.abs(array.clip(-1, 1).T - whole).max() < 1e-4  # A file holds no more.
 
 
 def test_an_input_is_never_written_over(

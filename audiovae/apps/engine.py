@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
@@ -13,6 +14,7 @@ from audiovae.apps.pieces import Joiner, Piece, cut
 from audiovae.audio.augment import mix_seed
 from audiovae.errors import UserError
 from audiovae.model.autoencoder import AudioVAE
+from audiovae.model.phases import PhaseMemory
 from audiovae.training.optimise import autocast
 
 PIECE_SECONDS = 10.0
@@ -67,8 +69,8 @@ def latent_noise(seed: int, row: int, dimensions: int, start: int, frames: int) 
     return torch.cat(drawn, dim=1)[:, offset : offset + frames]
 
 
-def sound_of(model: AudioVAE, z: Tensor, voice: Voice) -> Tensor:
-    """Decode `z (batch, latent, frame)` to sound `(batch, frame * latent_hop)`.
+def sound_of(model: AudioVAE, z: Tensor, voice: Voice, memory: PhaseMemory, kept: slice) -> Tensor:
+    """Decode `z (batch, latent, frame)` to the sound of its `kept` feature frames.
 
     A blend is the weighted mean of the domains' log-mel frames (with waveform features: of sound).
     """
@@ -76,7 +78,7 @@ def sound_of(model: AudioVAE, z: Tensor, voice: Voice) -> Tensor:
     # Griffin-Lim's spectra have no bf16.
     neural = model.waveform or model.vocoder is not None
     with torch.autocast(z.device.type, enabled=neural and torch.is_autocast_enabled(z.device.type)):
-        return model.vocode(features).float()
+        return model.vocode(features, memory, kept).float()
 
 
 def chunk_invariant(model: AudioVAE) -> bool:
@@ -124,9 +126,10 @@ class Engine:
         exact = chunk_invariant(self.model)
         fade = 0 if exact else round(FADE_SECONDS * rate)
         joiners = [Joiner() for _ in voices]
+        memories: dict[tuple[int, int], PhaseMemory] = defaultdict(PhaseMemory)
         for piece in cut(blocks, piece_samples(self.model, self.piece_seconds), self.context):
             extra = min(fade, piece.right)
-            sounds = self._convert_piece(piece, voices, gain, piece.length + extra)
+            sounds = self._convert_piece(piece, voices, gain, piece.length + extra, memories)
             yield [j.push(sound, extra) for j, sound in zip(joiners, sounds, strict=True)]
 
     @property
@@ -136,10 +139,17 @@ class Engine:
 
     @torch.inference_mode()
     def _convert_piece(
-        self, piece: Piece, voices: Sequence[Voice], gain: float, length: int
+        self,
+        piece: Piece,
+        voices: Sequence[Voice],
+        gain: float,
+        length: int,
+        memories: dict[tuple[int, int], PhaseMemory],
     ) -> list[np.ndarray]:
         """Return the piece and what follows it, `length` samples, on each voice."""
+        hop = self.model.config.audio.hop_length
         kept = slice(piece.left, piece.left + length)
+        frames = slice(piece.left // hop, -(-kept.stop // hop))
         first = (piece.start - piece.left) // self.model.config.latent_hop
         parts: list[list[np.ndarray]] = [[] for _ in voices]
         for row in range(0, piece.audio.shape[0], ROWS):
@@ -147,9 +157,9 @@ class Engine:
             with autocast(audio.device, self.precision):
                 z = self._latent(audio * gain, row, first)
                 presence = self.model.presence(audio)[:, kept] / gain
-                for part, voice in zip(parts, voices, strict=True):
-                    sound = sound_of(self.model, z, voice)[:, kept]
-                    part.append((sound * presence).cpu().numpy())
+                for number, voice in enumerate(voices):
+                    sound = sound_of(self.model, z, voice, memories[row, number], frames)
+                    parts[number].append((sound[:, :length] * presence).cpu().numpy())
         return [np.concatenate(part) for part in parts]
 
     def _tensor(self, audio: np.ndarray) -> Tensor:
@@ -201,24 +211,33 @@ class Engine:
         hop = self.model.config.latent_hop
         step = piece_samples(self.model, self.piece_seconds) // hop
         context = self.context // hop
-        fade = 0 if chunk_invariant(self.model) else -(-round(FADE_SECONDS * 44_100) // hop)
-        joiner = Joiner()
+        rate, stride = self.model.config.audio.sample_rate, self.model.config.model.latent_stride
+        fade = 0 if chunk_invariant(self.model) else -(-round(FADE_SECONDS * rate) // hop)
+        joiner, memory = Joiner(), PhaseMemory()
         for start in range(0, length, step):
             first, stop = max(0, start - context), min(length, start + step)
             last = min(length, stop + context)
             extra = min(fade, last - stop)
-            sound = self._play_piece(first, last - first, voice, smooth)
-            kept = sound[:, (start - first) * hop : (stop + extra - first) * hop]
-            yield joiner.push(kept, extra * hop)
+            kept = slice((start - first) * stride, (stop + extra - first) * stride)
+            sound = self._play_piece(first, last - first, voice, smooth, memory, kept)
+            yield joiner.push(sound, extra * hop)
 
     @torch.inference_mode()
-    def _play_piece(self, start: int, frames: int, voice: Voice, smooth: float) -> np.ndarray:
+    def _play_piece(
+        self,
+        start: int,
+        frames: int,
+        voice: Voice,
+        smooth: float,
+        memory: PhaseMemory,
+        kept: slice,
+    ) -> np.ndarray:
         z = self.temperature * prior_path(
             self.seed, self.model.config.model.latent_dim, start, frames, smooth
         )
         tensor = z[None].to(self.model.device)
         with autocast(tensor.device, self.precision):
-            return sound_of(self.model, tensor, voice).cpu().numpy()
+            return sound_of(self.model, tensor, voice, memory, kept).cpu().numpy()
 
 
 def prior_path(seed: int, dimensions: int, start: int, frames: int, smooth: float) -> Tensor:

@@ -12,7 +12,15 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from audiovae.audio.effects import add_noise, detune_part, equalise, gain, polarity, retune
+from audiovae.audio.effects import (
+    add_noise,
+    detune_part,
+    equalise,
+    gain,
+    polarity,
+    retune,
+    reverberate,
+)
 from audiovae.config import AugmentConfig
 
 EQ_POINTS = 2049
@@ -27,7 +35,13 @@ PART_SECONDS = (0.25, 0.5)
 """Shortest and longest detuned part."""
 FADE_SECONDS = 0.01
 """Crossfade at both ends of a detuned part."""
-UNIFORMS = 10
+ROOM_SECONDS = (0.2, 1.5)
+"""Shortest and longest reverberation time."""
+ROOM_RANGE_DB = 15.0
+"""A room's energy is drawn from this far below the loudest up to the loudest."""
+TAIL_SECONDS = 0.75
+"""Of a room's tail that are heard: after them it is 30 dB down, or more."""
+UNIFORMS = 13
 """Uniform draws a row: adding one at the end leaves the others as they were."""
 
 
@@ -76,7 +90,7 @@ class Augment:
 
         Returns:
             `(input, target)`, both `(batch, sample)` and new. Gain, polarity and the whole-clip
-            tuning are in both; detuning of a part, equaliser and noise are in `input` alone.
+            tuning are in both; detuning of a part, room, equaliser and noise are in `input` alone.
         """
         target = self.share(audio, generator_seed, rows)
         return self.spoil(target, generator_seed, rows), target
@@ -107,7 +121,7 @@ class Augment:
     def spoil(
         self, audio: Tensor, generator_seed: int, rows: Sequence[int] | None = None
     ) -> Tensor:
-        """Return `audio` with what the encoder is to look past: detuned parts, equaliser, noise."""
+        """Return `audio` with what the encoder looks past: detuning, room, equaliser, noise."""
         if audio.shape[0] == 0:
             return audio.clone()
         config, device = self.config, audio.device
@@ -122,6 +136,12 @@ class Augment:
                 offset = config.detune * spread[chosen, 5]
                 fade = round(FADE_SECONDS * self.sample_rate)
                 source[chosen] = detune_part(source[chosen], offset, start, length, fade)
+        chosen = _chosen(uniform[:, 10], config.room_probability, device)
+        if len(chosen):
+            drawn = [rows[i] for i in chosen.tolist()]
+            source[chosen] = self._room(
+                generator_seed, drawn, source[chosen], uniform[chosen.cpu()]
+            )
         if config.eq_db > 0:
             self.basis = self.basis.to(device)
             source = equalise(source, (config.eq_db * normal).to(device) @ self.basis)
@@ -152,6 +172,15 @@ class Augment:
         length = (seconds * self.sample_rate).long().clamp_max(samples)
         start = (uniform[:, 7] * (samples - length + 1)).long()
         return start, length
+
+    def _room(self, seed: int, rows: Sequence[int], audio: Tensor, uniform: Tensor) -> Tensor:
+        """Put rows of `audio (row, sample)` into rooms by their draws `uniform (row, UNIFORMS)`."""
+        shortest, longest = ROOM_SECONDS
+        seconds = (shortest + (longest - shortest) * uniform[:, 11]).to(audio.device)
+        level = (self.config.room_db - ROOM_RANGE_DB * uniform[:, 12]).to(audio.device)
+        taps = audio.new_empty(len(rows), round(TAIL_SECONDS * self.sample_rate))
+        noise = self._noise(mix_seed(seed, 2), rows, taps)
+        return reverberate(audio, seconds, level, noise, self.sample_rate)
 
     def _noise(self, seed: int, rows: Sequence[int], like: Tensor) -> Tensor:
         """Return white noise of unit power, `(len(rows), sample)`, on the device of `like`."""

@@ -98,6 +98,30 @@ def add_noise(audio: Tensor, db: Tensor, noise: Tensor) -> Tensor:
     return torch.addcmul(audio, torch.pow(10.0, db / 20)[:, None], noise)
 
 
+def reverberate(
+    audio: Tensor, seconds: Tensor, db: Tensor, noise: Tensor, sample_rate: int
+) -> Tensor:
+    """Add a room to each row: a tail of noise that decays exponentially (Moorer, 1979).
+
+    Args:
+        audio: `(batch, sample)`.
+        seconds: `(batch,)`, time in which the tail falls by 60 dB.
+        db: `(batch,)`, the tail's energy over the dry sound's, in decibels.
+        noise: `(batch, tap)` of unit power; its length is the tail's.
+        sample_rate: in hertz.
+
+    Returns:
+        `(batch, sample)`: dry sound and tail; what rings on after the clip is cut off.
+    """
+    samples, taps = audio.shape[-1], noise.shape[-1]
+    time = torch.arange(taps, device=audio.device) / sample_rate
+    tail = noise * torch.exp(-math.log(1e3) * time / seconds[:, None])
+    tail = tail / tail.norm(dim=-1, keepdim=True) * torch.pow(10.0, db / 20)[:, None]
+    length = fast_length(samples + taps)
+    spectra = torch.fft.rfft(audio, length) * torch.fft.rfft(tail, length)
+    return audio + torch.fft.irfft(spectra, length)[:, :samples]
+
+
 def _play_faster(audio: Tensor, semitones: Tensor, middle: Tensor) -> Tensor:
     """Read row `i` at `middle + (n - middle) * 2 ** (semitones / 12)` for sample `n`."""
     count = CPU_ROWS if audio.device.type == "cpu" else GPU_ROWS

@@ -24,8 +24,8 @@ def pad_to_frames(audio: Tensor, n_fft: int, hop_length: int) -> Tensor:
     return F.pad(audio, (side, side + tail))
 
 
-def magnitudes(audio: Tensor, window: Tensor, hop_length: int) -> Tensor:
-    """STFT magnitudes over the window's sum.
+def spectra(audio: Tensor, window: Tensor, hop_length: int) -> Tensor:
+    """STFT over the window's sum.
 
     Args:
         audio: `(batch, sample)`.
@@ -33,15 +33,23 @@ def magnitudes(audio: Tensor, window: Tensor, hop_length: int) -> Tensor:
         hop_length: samples from frame to frame.
 
     Returns:
-        `(batch, n_fft // 2 + 1, ceil(sample / hop_length))`; a full-scale sine peaks at 0.5 in the
-        bins about its frequency, and a mel band that holds it is near 1 (0 dB).
+        Complex `(batch, n_fft // 2 + 1, ceil(sample / hop_length))`; phases count from the
+        windows' starts.
     """
     n_fft = window.numel()
     padded = pad_to_frames(audio, n_fft, hop_length)
-    spectra = torch.stft(
-        padded, n_fft, hop_length, window=window, center=False, return_complex=True
-    )
-    return spectra.abs() / window.sum()
+    window = window / window.sum()
+    return torch.stft(padded, n_fft, hop_length, window=window, center=False, return_complex=True)
+
+
+def magnitudes(audio: Tensor, window: Tensor, hop_length: int) -> Tensor:
+    """Absolute values of `spectra`.
+
+    Returns:
+        `(batch, n_fft // 2 + 1, ceil(sample / hop_length))`; a full-scale sine peaks at 0.5 in the
+        bins about its frequency, and a mel band that holds it is near 1 (0 dB).
+    """
+    return spectra(audio, window, hop_length).abs()
 
 
 def mel_filters(config: AudioConfig) -> Tensor:
@@ -114,15 +122,25 @@ def overlap_add(frames: Tensor, window: Tensor, hop_length: int) -> Tensor:
         `(batch, frame * hop_length)`: the padding of `pad_to_frames` is cut off.
     """
     n_fft, count = window.numel(), frames.shape[-1]
-    length = (count - 1) * hop_length + n_fft
-    envelope = window.square()[None, :, None].expand(1, -1, count)
-
-    def add(x: Tensor) -> Tensor:
-        return F.fold(x, (1, length), (1, n_fft), stride=(1, hop_length))[:, 0, 0]
-
     side = (n_fft - hop_length) // 2
     inner = slice(side, side + count * hop_length)
-    return add(frames)[:, inner] / add(envelope)[:, inner].clamp_min(1e-8)
+    envelope = window.square()[None, :, None].expand(1, -1, count)
+    return _add(frames, hop_length)[:, inner] / _add(envelope, hop_length)[:, inner].clamp_min(1e-8)
+
+
+def _add(frames: Tensor, hop_length: int) -> Tensor:
+    """Add `frames (batch, n_fft, frame)` at their places: `(batch, sample)`.
+
+    Hop by hop, which takes a tenth of the time of `F.fold`.
+    """
+    batch, n_fft, count = frames.shape
+    hops = -(-n_fft // hop_length)
+    parts = F.pad(frames.transpose(1, 2), (0, hops * hop_length - n_fft))
+    parts = parts.reshape(batch, count, hops, hop_length)
+    total = parts.new_zeros(batch, count + hops - 1, hop_length)
+    for i in range(hops):
+        total[:, i : i + count] += parts[:, :, i]
+    return total.flatten(1)
 
 
 def make_features(config: AudioConfig) -> LogMel | WaveFrames:

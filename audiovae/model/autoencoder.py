@@ -17,7 +17,10 @@ from audiovae.errors import UserError
 from audiovae.model.decoder import DECODERS, Decoder, Shared
 from audiovae.model.encoder import ENCODERS
 from audiovae.model.latent import DiagonalGaussian
-from audiovae.model.vocoder import GriffinLim, ISTFTVocoder
+from audiovae.model.linked import LinkedVocoder
+from audiovae.model.phases import PhaseMemory
+from audiovae.model.vocoder import GriffinLim
+from audiovae.model.vocoders import Vocoder
 
 SILENCE = 10 ** (-70 / 20)
 """Peak amplitude under which a stretch of input is silence, and so is its output."""
@@ -81,7 +84,7 @@ class AudioVAE(nn.Module):
         self.encoder = ENCODERS[config.model.encoder](config)
         self.shared = None if config.model.share == "none" else Shared(config)
         self.decoders = nn.ModuleDict()
-        self.vocoder: ISTFTVocoder | None = None
+        self.vocoder: Vocoder | None = None
         self.griffin_lim = GriffinLim(config)
         self.provenance: dict[str, Any] = {}
         for name in ("mean", "std"):
@@ -132,12 +135,25 @@ class AudioVAE(nn.Module):
         out = self.decoder(domain)(z, self.shared).float()
         return out if self.waveform else out * self.feature_std + self.feature_mean
 
-    def vocode(self, features: Tensor) -> Tensor:
-        """Map what `decode` returns to sound, `(batch, frame * hop_length)`."""
-        if self.waveform:
-            return features
-        floor = torch.log(features.new_tensor(self.config.audio.log_floor))
-        return (self.vocoder or self.griffin_lim)(features.clamp_min(floor).clamp_max(3.0))
+    def vocode(
+        self, features: Tensor, memory: PhaseMemory | None = None, kept: slice = slice(None)
+    ) -> Tensor:
+        """Map what `decode` returns to sound, `(batch, kept frames * hop_length)`.
+
+        Args:
+            features: frames of a stream: those to play and their context.
+            memory: of the stream, where it is played piece by piece, in order.
+            kept: feature frames to play.
+        """
+        hop = self.config.audio.hop_length
+        first, stop, _ = kept.indices(features.shape[-1] // (hop if self.waveform else 1))
+        if not self.waveform:
+            floor = torch.log(features.new_tensor(self.config.audio.log_floor))
+            features = features.clamp_min(floor).clamp_max(3.0)
+            if isinstance(self.vocoder, LinkedVocoder):
+                return self.vocoder(features, memory, kept)
+            features = (self.vocoder or self.griffin_lim)(features)
+        return features[:, first * hop : stop * hop]
 
     def forward(self, batch: Mapping[str, Tensor], noise: Tensor | None = None) -> Output:
         """Encode and reconstruct each domain's clips.

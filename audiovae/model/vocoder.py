@@ -145,6 +145,3 @@ class GriffinLim(nn.Module):
         start = 2 * hop - hop // 2
         audio = audio[:, start : start + frames * hop]
         return nn.functional.pad(audio, (0, frames * hop - audio.shape[-1]))
-
-
-VOCODERS = {"istft": ISTFTVocoder, "griffin-lim": GriffinLim}

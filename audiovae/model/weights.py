@@ -19,7 +19,7 @@ import audiovae
 from audiovae.config import Config
 from audiovae.errors import CheckpointError, UserError
 from audiovae.model.autoencoder import AudioVAE, Statistics
-from audiovae.model.vocoder import ISTFTVocoder
+from audiovae.model.vocoders import make_vocoder
 from audiovae.tables import from_dict, to_dict
 
 FORMAT = 1
@@ -142,7 +142,7 @@ def load_model(folder: Path) -> AudioVAE:
         raise CheckpointError(f"{folder / 'config.json'} lacks {error}") from None
     model = AudioVAE(config, domains, statistics)
     if (folder / VOCODER).exists():
-        model.vocoder = ISTFTVocoder(config)
+        model.vocoder = make_vocoder(config)
     model.provenance = header.get("provenance", {})
     for name, module in _parts(model).items():
         load_part(module, folder / name)

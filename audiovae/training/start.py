@@ -17,7 +17,7 @@ from audiovae.corpus.store import FilesStore, Store
 from audiovae.errors import CheckpointError, ConfigError, CorpusError
 from audiovae.metrics.pitch import pitch_range
 from audiovae.model.autoencoder import AudioVAE, Statistics
-from audiovae.model.vocoder import ISTFTVocoder
+from audiovae.model.vocoders import Vocoder, make_vocoder
 from audiovae.model.weights import VOCODER, load_model, load_part, read_header
 from audiovae.tables import from_dict, to_dict
 
@@ -165,7 +165,7 @@ def shipped_weights() -> Path:
     return Path(str(resources.files("audiovae").joinpath("weights")))
 
 
-def fitting_vocoder(config: Config, folder: Path | None = None) -> ISTFTVocoder | None:
+def fitting_vocoder(config: Config, folder: Path | None = None) -> Vocoder | None:
     """Return the vocoder of a checkpoint, the shipped one when left out, where it fits.
 
     There is none where the folder holds none, or one of another audio contract. Raises
@@ -179,7 +179,7 @@ def fitting_vocoder(config: Config, folder: Path | None = None) -> ISTFTVocoder 
     return load_vocoder(folder, config)
 
 
-def load_vocoder(folder: Path, config: Config) -> ISTFTVocoder:
+def load_vocoder(folder: Path, config: Config) -> Vocoder:
     """Load the vocoder of a checkpoint for a model of the same audio contract.
 
     Raises `CheckpointError` when there is none, or when its frames mean something else.
@@ -194,6 +194,6 @@ def load_vocoder(folder: Path, config: Config) -> ISTFTVocoder:
             "its audio settings and the model's must be the same"
         )
     settings = from_dict(VocoderConfig, header["config"]["vocoder"], "config.vocoder")
-    vocoder = ISTFTVocoder(dataclasses.replace(config, vocoder=settings))
+    vocoder = make_vocoder(dataclasses.replace(config, vocoder=settings))
     load_part(vocoder, path)
     return vocoder.eval()

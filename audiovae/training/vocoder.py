@@ -1,4 +1,4 @@
-"""Train the vocoder on a corpus: spectral losses, then a small discriminator where asked for."""
+"""Train the vocoder on a corpus: its own loss, then a small discriminator where asked for."""
 
 from __future__ import annotations
 
@@ -23,28 +23,29 @@ from audiovae.model.critics import (
     generator_loss,
     matching_loss,
 )
-from audiovae.model.vocoder import ISTFTVocoder
+from audiovae.model.vocoders import Vocoder, make_vocoder
 from audiovae.training.loop import Budget, run_task
 from audiovae.training.objective import SpectralLoss, total
 from audiovae.training.optimise import Average, Optimiser, autocast, pick_device
 from audiovae.training.start import checkpoint_folder, history, load_vocoder, measure, open_corpus
+from audiovae.training.vocoder_losses import loss_for
 
-WEIGHTS = {"mel": 1.0, "stft": 0.5, "convergence": 0.5}
 ADVERSARIAL_WEIGHTS = {"adversarial": 0.05, "matching": 0.1}
 VALIDATION_STEPS = 3
 
 
 class VocoderTask:
-    """An `ISTFTVocoder`, trained on single clips of all domains in turn."""
+    """A vocoder, trained on single clips of all domains in turn."""
 
     kind = "vocoder"
 
-    def __init__(self, vocoder: ISTFTVocoder, store: Store | FilesStore, config: Config) -> None:
+    def __init__(self, vocoder: Vocoder, store: Store | FilesStore, config: Config) -> None:
         settings = config.training
         self.vocoder, self.config, self.store = vocoder, config, store
         self.device = next(vocoder.parameters()).device
         self.logmel = LogMel(config.audio).to(self.device)
-        self.loss = SpectralLoss(config.audio).to(self.device)
+        self.loss = loss_for(vocoder).to(self.device)
+        self.distance = SpectralLoss(config.audio).to(self.device)
         self.augment = Augment(config.augment, config.audio.sample_rate)
         self.loaders = {split: self._loader(split) for split in ("train", "valid")}
         self.audio_a_step = settings.rows * config.clip_samples / config.audio.sample_rate
@@ -100,10 +101,11 @@ class VocoderTask:
             self.clips("train", step), mix_seed(settings.seed, step, 4), range(settings.rows)
         )
         logmel = self.logmel(audio)
+        judged = step >= self.steps * (1 - settings.adversarial_share)
         with autocast(self.device, settings.precision):
-            made = self.vocoder(logmel)
-        terms, weights = self.loss(made, audio), dict(WEIGHTS)
-        if step >= self.steps * (1 - settings.adversarial_share):
+            terms, made = self.loss(self.vocoder, logmel, audio, heard=judged)
+        weights = dict(self.loss.weights)
+        if judged:
             terms |= self._judge(step, made, audio)
             weights |= ADVERSARIAL_WEIGHTS
         loss = total(terms, weights)
@@ -132,18 +134,19 @@ class VocoderTask:
 
     @torch.no_grad()
     def validate(self, step: int) -> dict[str, Any]:
-        """Return the spectral losses of the averaged weights on held-out clips."""
+        """Return loss and spectral distances on held-out clips, with the averaged weights."""
         self.vocoder.eval()
         self.average.swap()
         try:
             sums: dict[str, float] = {}
             for i in range(VALIDATION_STEPS):
                 audio = self.clips("valid", i)
-                for name, value in self.loss(self.vocoder(self.logmel(audio)), audio).items():
+                terms, made = self.loss(self.vocoder, self.logmel(audio), audio, heard=True)
+                for name, value in {**self.distance(made, audio), **terms}.items():
                     sums[name] = sums.get(name, 0.0) + float(value) / VALIDATION_STEPS
         finally:
             self.average.swap()
-        return sums | {"score": sum(WEIGHTS[k] * v for k, v in sums.items())}
+        return sums | {"score": sum(w * sums[k] for k, w in self.loss.weights.items())}
 
     def export(self, step: int, metrics: dict[str, Any]) -> None:
         """Write a checkpoint folder of no domains that holds the averaged vocoder."""
@@ -201,7 +204,7 @@ def train_vocoder(
     corpus = open_corpus(store, config.audio.sample_rate)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(config.training.seed)
-        vocoder = ISTFTVocoder(config)
+        vocoder = make_vocoder(config)
     if init is not None:
         vocoder = load_vocoder(checkpoint_folder(init), config)
         config = dataclasses.replace(config, vocoder=vocoder.config.vocoder)

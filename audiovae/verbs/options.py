@@ -106,7 +106,7 @@ class Budgeted:
 
     def settings(self, machine: Machine) -> Config:
         """Return the settings that the options make."""
-        from audiovae.config import load_config
+        from audiovae.config_files import load_config
 
         overrides: dict[str, Any] = {"training.seed": machine.seed}
         if machine.precision != "auto":
