@@ -146,7 +146,7 @@ class AugmentConfig:
     noise_probability: float = 0.3
     room_db: float = 0.0
     """Encoder only: most energy of a room's tail, in decibels over the dry sound's."""
-    room_probability: float = 0.1
+    room_probability: float = 0.0
 
     def __post_init__(self) -> None:
         chances = ("tuning", "detune", "noise", "room")
