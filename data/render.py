@@ -6,7 +6,8 @@ writes OUT/<domain>/<piece>.flac (44.1 kHz, mono, 16 bits). `unpaired`: each com
 exactly one domain, minutes balanced. `aligned`: each piece in every domain with the same notes,
 timing and velocities, and OUT/groups.json says which files belong together. Everything follows
 from the options and --seed. The same command goes on where it was stopped, and does more with
-more --pieces or --minutes.
+more --pieces or --minutes. In aligned mode other domains, from another soundfont too, may join a
+folder of the same pieces.
 """
 
 from __future__ import annotations
@@ -20,6 +21,7 @@ import time
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from invented import invented_scores
 from layout import DataError, run, safe_name
@@ -31,6 +33,7 @@ DOMAINS = {
     **{"piano": 0, "harpsichord": 6, "organ": 19, "guitar": 24},
     **{"strings": 48, "trumpet": 56, "clarinet": 71, "flute": 73},
 }
+Settings = dict[str, Any]
 PEAK = 10 ** (-3 / 20)  # every file is scaled to −3 dB of full scale
 
 
@@ -169,6 +172,20 @@ def parse_domains(items: Sequence[str] | None) -> dict[str, int]:
     return domains or dict(DOMAINS)
 
 
+def remember(out: Path, settings: Settings, voices: Settings) -> None:
+    """Write OUT/render.json; DataError where it holds other pieces, or a domain another voice.
+
+    Domains may join later, from another soundfont too.
+    """
+    known = out / "render.json"
+    old = json.loads(known.read_text()) if known.is_file() else {**settings, "domains": {}}
+    joined = {**old["domains"], **voices}
+    if {**old, "domains": joined} != {**settings, "domains": {**joined, **old["domains"]}}:
+        raise DataError(f"{out} holds a rendering with other options; choose a new folder")
+    out.mkdir(parents=True, exist_ok=True)
+    write_json(known, {**settings, "domains": joined})
+
+
 def main(arguments: Sequence[str] | None = None) -> None:
     """The command; DataError on wrong input."""
     made = argparse.ArgumentParser(
@@ -209,12 +226,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
     pieces = plan(order(found, options.seed), domains, options)
     kept = ("scores", "mode", "split", "start", "max_seconds", "min_seconds", "vary", "seed")
     settings = {name: getattr(options, name) for name in kept}
-    settings |= {"domains": domains, "soundfont": soundfont.name}
-    known = options.out / "render.json"
-    if known.is_file() and json.loads(known.read_text()) != settings:
-        raise DataError(f"{options.out} holds a rendering with other options; choose a new folder")
-    options.out.mkdir(parents=True, exist_ok=True)
-    write_json(known, settings)
+    voices = {n: {"program": p, "soundfont": soundfont.name} for n, p in domains.items()}
+    remember(options.out, settings, voices)
     render(pieces, options.out, soundfont, options.workers, options.mode)
 
 

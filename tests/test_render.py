@@ -147,6 +147,26 @@ def test_rendering_goes_on_and_grows_and_refuses_other_options(
         render.main([*arguments, "--seed", "1"])
 
 
+def test_domains_join_a_folder_and_none_changes_its_voice(beeps: list[str], tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    arguments = [str(out), *beeps, "--mode", "aligned"]
+    render.main(arguments)
+    before = json.loads((out / "groups.json").read_text())
+    font = tmp_path / "other.sf2"
+    font.touch()
+    joining = [*arguments, "--domains", "cello=42", "--soundfont", str(font)]
+    render.main(joining)
+    after = json.loads((out / "groups.json").read_text())
+    assert before.items() < after.items()
+    assert {d.split("/")[0] for d in after.keys() - before.keys()} == {"cello"}
+    assert set(after.values()) == set(before.values())
+    voices = json.loads((out / "render.json").read_text())["domains"]
+    assert voices["cello"] == {"program": 42, "soundfont": "other.sf2"}
+    with pytest.raises(DataError, match="other options"):
+        render.main([*joining[:-3], "cello=43", *joining[-2:]])
+    render.main(joining)
+
+
 @pytest.mark.parametrize(
     ("wrong", "says"),
     [

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -26,6 +27,8 @@ SILENCE = 10 ** (-70 / 20)
 """Peak amplitude under which a stretch of input is silence, and so is its output."""
 SILENCE_HOPS = 24
 """Frames of silence on each side before the output is muted: tails of notes ring on."""
+LOUDEST = 3.0
+"""Nats at which log-mel frames are clamped before they become sound."""
 
 
 def key(domain: str) -> str:
@@ -135,6 +138,11 @@ class AudioVAE(nn.Module):
         out = self.decoder(domain)(z, self.shared).float()
         return out if self.waveform else out * self.feature_std + self.feature_mean
 
+    def playable(self, features: Tensor) -> Tensor:
+        """Bound log-mel frames as sound bounds them: a decoder may say less than the floor."""
+        floor = math.log(self.config.audio.log_floor)
+        return features.clamp(floor, LOUDEST)
+
     def vocode(
         self, features: Tensor, memory: PhaseMemory | None = None, kept: slice = slice(None)
     ) -> Tensor:
@@ -148,8 +156,7 @@ class AudioVAE(nn.Module):
         hop = self.config.audio.hop_length
         first, stop, _ = kept.indices(features.shape[-1] // (hop if self.waveform else 1))
         if not self.waveform:
-            floor = torch.log(features.new_tensor(self.config.audio.log_floor))
-            features = features.clamp_min(floor).clamp_max(3.0)
+            features = self.playable(features)
             if isinstance(self.vocoder, LinkedVocoder):
                 return self.vocoder(features, memory, kept)
             features = (self.vocoder or self.griffin_lim)(features)

@@ -15,6 +15,7 @@ from audiovae.audio.features import LogMel
 from audiovae.config import TrainingConfig
 from audiovae.corpus.loader import Loader
 from audiovae.corpus.store import FilesStore, Store
+from audiovae.metrics.probe import STD_FLOOR
 from audiovae.model.autoencoder import AudioVAE, Output
 from audiovae.model.critics import DomainCritic, mmd
 from audiovae.training.feed import Feed
@@ -46,6 +47,18 @@ def own_chance(config: TrainingConfig, step: int, steps: int) -> float:
 def spread(sources: Tensor, z: Tensor) -> Tensor:
     """Return the domain's number of each row and frame of z: `(row, frame)`."""
     return sources[:, None].expand(-1, z.shape[2])
+
+
+def standardised(mean: Tensor) -> Tensor:
+    """Return posterior means `(row, latent, frame)`, each dimension over its own deviation.
+
+    That is what a fresh probe gets to see. In samples the noise hides from a critic what a
+    transfer, which takes the mean, would still hand on.
+    """
+    with torch.no_grad():
+        centre = mean.mean(dim=(0, 2), keepdim=True)
+        deviation = mean.std(dim=(0, 2), keepdim=True).clamp_min(STD_FLOOR)
+    return (mean - centre) / deviation
 
 
 class VAETask:
@@ -167,7 +180,8 @@ class VAETask:
         if self.config.objective.confusion == "mmd":
             frames = output.z.transpose(1, 2).float()
             return mmd([frames[sources == n].flatten(0, 1) for n in sources.unique()])
-        return confusion_bound(self.critic(output.z), spread(sources, output.z))
+        seen = standardised(output.posterior.mean)
+        return confusion_bound(self.critic(seen), spread(sources, seen))
 
     def step(self, step: int) -> dict[str, float]:
         """Take one training step and return its figures."""
@@ -182,7 +196,8 @@ class VAETask:
             with autocast(self.device, config.training.precision):
                 output = self.model.reconstruct(clips.inputs, clips.rows, clips.noise)
                 if config.objective.confusion == "adversarial":
-                    figures["critic_accuracy"] = self._train_critic(step, output.z, clips.sources)
+                    seen = standardised(output.posterior.mean.detach())
+                    figures["critic_accuracy"] = self._train_critic(step, seen, clips.sources)
                 terms, logged = self.terms(output, clips.targets)
                 if config.objective.confusion != "none":
                     terms["confusion"] = self.confusion(output, clips.sources)
@@ -198,10 +213,10 @@ class VAETask:
         self.average.update(step)
         return figures
 
-    def _train_critic(self, step: int, z: Tensor, sources: Tensor) -> float:
-        labels, z = spread(sources, z), z.detach()
+    def _train_critic(self, step: int, seen: Tensor, sources: Tensor) -> float:
+        labels = spread(sources, seen)
         for _ in range(CRITIC_STEPS):
-            logits = self.critic(z)
+            logits = self.critic(seen)
             loss = F.cross_entropy(logits.float(), labels)
             loss.backward()
             self.critic_optimiser.apply(step, [loss])

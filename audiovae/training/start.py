@@ -115,8 +115,9 @@ def start_model(
 
     The encoder, and the decoders of domains by the same name, are taken over; a new domain's
     decoder starts from the first of them. The statistics are those of `init`, unless its log floor
-    is another one: what was learned with a high floor is a start for a lower one. Raises
-    `ConfigError` when anything else of the audio contract or the networks differs.
+    is another one: what was learned with a high floor is a start for a lower one, and so it is
+    for another likelihood. Raises `ConfigError` when anything else of the audio contract or the
+    networks differs.
     """
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(config.training.seed)
@@ -125,7 +126,8 @@ def start_model(
         old = load_model(checkpoint_folder(init))
         floor = config.audio.log_floor
         lowered = dataclasses.replace(old.config.audio, log_floor=floor)
-        for name, theirs in (("audio", lowered), ("model", old.config.model)):
+        judged = dataclasses.replace(old.config.model, likelihood=config.model.likelihood)
+        for name, theirs in (("audio", lowered), ("model", judged)):
             if theirs != getattr(config, name):
                 raise ConfigError(
                     f"{init} has other {name} settings: train from scratch, or use them"

@@ -10,10 +10,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from audiovae.audio.augment import Augment, mix_seed
 from audiovae.audio.features import LogMel
 from audiovae.config import Config
-from audiovae.corpus.loader import Loader
 from audiovae.corpus.store import FilesStore, Store
 from audiovae.errors import ConfigError
 from audiovae.model.autoencoder import AudioVAE
@@ -24,10 +22,12 @@ from audiovae.model.critics import (
     matching_loss,
 )
 from audiovae.model.vocoders import Vocoder, make_vocoder
+from audiovae.model.weights import load_model
 from audiovae.training.loop import Budget, run_task
 from audiovae.training.objective import SpectralLoss, total
 from audiovae.training.optimise import Average, Optimiser, autocast, pick_device
 from audiovae.training.start import checkpoint_folder, history, load_vocoder, measure, open_corpus
+from audiovae.training.vocoder_feed import VocoderFeed
 from audiovae.training.vocoder_losses import loss_for
 
 ADVERSARIAL_WEIGHTS = {"adversarial": 0.05, "matching": 0.1}
@@ -35,19 +35,27 @@ VALIDATION_STEPS = 3
 
 
 class VocoderTask:
-    """A vocoder, trained on single clips of all domains in turn."""
+    """A vocoder, trained on single clips of all domains in turn; see `VocoderFeed`."""
 
     kind = "vocoder"
 
-    def __init__(self, vocoder: Vocoder, store: Store | FilesStore, config: Config) -> None:
+    def __init__(
+        self,
+        vocoder: Vocoder,
+        store: Store | FilesStore,
+        config: Config,
+        model: AudioVAE | None = None,
+    ) -> None:
         settings = config.training
         self.vocoder, self.config, self.store = vocoder, config, store
         self.device = next(vocoder.parameters()).device
         self.logmel = LogMel(config.audio).to(self.device)
         self.loss = loss_for(vocoder).to(self.device)
         self.distance = SpectralLoss(config.audio).to(self.device)
-        self.augment = Augment(config.augment, config.audio.sample_rate)
-        self.loaders = {split: self._loader(split) for split in ("train", "valid")}
+        self.feeds = {
+            split: VocoderFeed(store, config, split, self.logmel, model)
+            for split in ("train", "valid")
+        }
         self.audio_a_step = settings.rows * config.clip_samples / config.audio.sample_rate
         self.start = copy.deepcopy(vocoder.state_dict())
         self.statistics = measure(store, config, store.domains)
@@ -55,29 +63,6 @@ class VocoderTask:
     def describe(self, run: Path, **facts: Any) -> None:
         """Set where checkpoints go and what they say of their origin."""
         self.run, self.facts = run, facts
-
-    def _loader(self, split: str) -> Loader:
-        loader = Loader(
-            self.store,
-            domains=self.store.domains,
-            split=split,
-            rows=-(-self.config.training.rows // len(self.store.domains)),
-            clip_samples=self.config.clip_samples,
-            seed=self.config.training.seed,
-            pairing="none",
-            reader=self.config.training.reader,
-            device=self.device,
-        )
-        loader.check()
-        return loader
-
-    def clips(self, split: str, step: int) -> Tensor:
-        """Return `rows` clips `(rows, sample)` of a step, domains taking turns."""
-        settings, domains = self.config.training, self.store.domains
-        batch = self.loaders[split].batch(step)
-        first = step * settings.rows
-        turns = [domains[row % len(domains)] for row in range(first, first + settings.rows)]
-        return torch.stack([batch[d][i // len(domains)] for i, d in enumerate(turns)])
 
     def begin(self, steps: int) -> None:
         """Put weights back to their start and build optimisers for `steps`."""
@@ -97,10 +82,7 @@ class VocoderTask:
         """Take one training step and return its figures."""
         settings = self.config.training
         self.vocoder.train()
-        audio = self.augment.share(
-            self.clips("train", step), mix_seed(settings.seed, step, 4), range(settings.rows)
-        )
-        logmel = self.logmel(audio)
+        logmel, audio = self.feeds["train"].clips(step, augmented=True)
         judged = step >= self.steps * (1 - settings.adversarial_share)
         with autocast(self.device, settings.precision):
             terms, made = self.loss(self.vocoder, logmel, audio, heard=judged)
@@ -140,8 +122,8 @@ class VocoderTask:
         try:
             sums: dict[str, float] = {}
             for i in range(VALIDATION_STEPS):
-                audio = self.clips("valid", i)
-                terms, made = self.loss(self.vocoder, self.logmel(audio), audio, heard=True)
+                logmel, audio = self.feeds["valid"].clips(i, augmented=False)
+                terms, made = self.loss(self.vocoder, logmel, audio, heard=True)
                 for name, value in {**self.distance(made, audio), **terms}.items():
                     sums[name] = sums.get(name, 0.0) + float(value) / VALIDATION_STEPS
         finally:
@@ -179,6 +161,14 @@ class VocoderTask:
         self.critic_optimiser.load_state_dict(state["critic_optimiser"])
 
 
+def heard_model(folder: Path, config: Config) -> AudioVAE:
+    """Load a model whose frames a vocoder is to hear. Raises `ConfigError` on other features."""
+    model = load_model(folder)
+    if model.config.audio != config.audio:
+        raise ConfigError(f"{folder} has other audio settings than the vocoder: use its own")
+    return model.requires_grad_(False)
+
+
 def train_vocoder(
     store: str | Path,
     run: str | Path,
@@ -188,14 +178,17 @@ def train_vocoder(
     audio_hours: float | None = None,
     steps: int | None = None,
     init: str | Path | None = None,
+    model: str | Path | None = None,
     device: str = "auto",
     progress: bool = True,
 ) -> dict[str, Any]:
     """Train a vocoder on all domains of a store; repeat the call to resume.
 
     `training.rows` is the number of clips in a step here. `init` is a checkpoint or run with a
-    vocoder to go on from; its audio settings must be the config's. For the other arguments and
-    the return value see `audiovae.train`.
+    vocoder to go on from, `model` one whose decoders it is to play: half of the clips are then
+    heard as they decode them, from another domain's render with `training.pairing: aligned`. The
+    audio settings of both must be the config's. For the other arguments and the return value see
+    `audiovae.train`.
     """
     if config.audio.features == "waveform":
         raise ConfigError("waveform decoders give sound themselves: they need no vocoder")
@@ -208,7 +201,8 @@ def train_vocoder(
     if init is not None:
         vocoder = load_vocoder(checkpoint_folder(init), config)
         config = dataclasses.replace(config, vocoder=vocoder.config.vocoder)
-    task = VocoderTask(vocoder.to(place), corpus, config)
+    heard = None if model is None else heard_model(checkpoint_folder(model), config).to(place)
+    task = VocoderTask(vocoder.to(place), corpus, config, heard)
     task.describe(
         run,
         recipe="train-vocoder",
