@@ -24,6 +24,10 @@ def pad_to_frames(audio: Tensor, n_fft: int, hop_length: int) -> Tensor:
     return F.pad(audio, (side, side + tail))
 
 
+LEAST_POWER = 1e-20
+"""Square of the least magnitude: far under any log floor."""
+
+
 def spectra(audio: Tensor, window: Tensor, hop_length: int) -> Tensor:
     """STFT over the window's sum.
 
@@ -49,7 +53,9 @@ def magnitudes(audio: Tensor, window: Tensor, hop_length: int) -> Tensor:
         `(batch, n_fft // 2 + 1, ceil(sample / hop_length))`; a full-scale sine peaks at 0.5 in the
         bins about its frequency, and a mel band that holds it is near 1 (0 dB).
     """
-    return spectra(audio, window, hop_length).abs()
+    bins = spectra(audio, window, hop_length)
+    # A tenth of the time that complex `abs` takes; below the clamp there is no gradient.
+    return (bins.real.square() + bins.imag.square()).clamp_min(LEAST_POWER).sqrt()
 
 
 def mel_filters(config: AudioConfig) -> Tensor:

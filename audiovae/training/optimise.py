@@ -50,7 +50,7 @@ class Optimiser:
                 if chosen:
                     parts.append({"params": chosen, "lr": rate, "weight_decay": decay})
                     self.peaks.append(rate)
-        self.adam = torch.optim.AdamW(parts, betas=betas, eps=1e-8, foreach=True)
+        self.adam = torch.optim.AdamW(parts, betas=betas, eps=1e-8, fused=True)
         self.bad_steps = 0
         self.bad_in_a_row = 0
 

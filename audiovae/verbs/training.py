@@ -18,6 +18,7 @@ from audiovae.verbs.options import (
     Names,
     Number,
     Output,
+    Place,
     Plain,
     Report,
     Settings,
@@ -106,6 +107,8 @@ class TrainVocoder:
     """A store, or a folder of domain folders."""
     output: Output
     """The run: RUN/checkpoint holds the vocoder."""
+    model: Place = None
+    """A run or checkpoint folder to play: half of the clips are heard as its decoders say them."""
 
     settings: Settings = field(default_factory=Budgeted)
     common: Compute = field(default_factory=Machine)
@@ -116,7 +119,7 @@ class TrainVocoder:
 
         self.common.set_threads()
         arguments = self.settings.arguments(self.common)
-        return _trained(train_vocoder(self.store, self.output, **arguments))
+        return _trained(train_vocoder(self.store, self.output, model=self.model, **arguments))
 
 
 @dataclass(kw_only=True)
