@@ -106,8 +106,8 @@ class ModelConfig:
 class VocoderConfig:
     """What turns log-mel frames into sound."""
 
-    vocoder: Literal["istft", "linked", "griffin-lim"] = "istft"
-    """`istft`: phases of each frame by itself; `linked`: phases carried on from frame to frame."""
+    vocoder: Literal["linked", "griffin-lim"] = "linked"
+    """`linked`: phases carried on from frame to frame."""
     width: int = 288
     blocks: int = 8
     expansion: int = 3
@@ -115,7 +115,7 @@ class VocoderConfig:
     iterations: int = 32
     """Iterations of Griffin-Lim."""
     refinements: int = 4
-    """Iterations of Griffin-Lim after `linked`."""
+    """Iterations of Griffin-Lim after the linking."""
 
     def __post_init__(self) -> None:
         for name in ("width", "blocks", "expansion", "iterations"):

@@ -22,7 +22,8 @@ from audiovae.corpus.loader import Loader
 from audiovae.corpus.prepare import prepare
 from audiovae.corpus.store import FilesStore, Store
 from audiovae.model.autoencoder import AudioVAE
-from audiovae.model.vocoder import GriffinLim, ISTFTVocoder
+from audiovae.model.griffin_lim import GriffinLim
+from audiovae.model.vocoders import make_vocoder
 from audiovae.training.autoencoder import VAETask
 from audiovae.training.start import shipped_weights
 from audiovae.training.vocoder import VocoderTask
@@ -96,7 +97,7 @@ def training_stages(config: Config, store: Store) -> Iterator[tuple[str, Stage]]
     task.begin(10_000)
     yield "training step", (_stepper(task.step, itertools.count()), task.audio_a_step)
     settings = with_rows(config, VOCODER_ROWS)
-    vocoder = VocoderTask(ISTFTVocoder(settings), store, settings)
+    vocoder = VocoderTask(make_vocoder(settings), store, settings)
     vocoder.begin(10_000)
     yield "vocoder training step", (_stepper(vocoder.step, itertools.count()), vocoder.audio_a_step)
 
@@ -104,7 +105,7 @@ def training_stages(config: Config, store: Store) -> Iterator[tuple[str, Stage]]
 def use_stages(config: Config, seconds: float) -> Iterator[tuple[str, Stage]]:
     """From sound to sound, in fp32 and in bf16."""
     model = shipped_or_random(config)
-    vocoder = model.vocoder or ISTFTVocoder(config)
+    vocoder = model.vocoder or make_vocoder(config)
     griffin_lim = GriffinLim(model.config)
     rate, domain = model.config.audio.sample_rate, model.domains[0]
     audio = torch.from_numpy(sound(round(seconds * rate), rate))[None]
@@ -141,7 +142,7 @@ def shipped_or_random(config: Config) -> AudioVAE:
     if has_weights():
         return AudioVAE.from_pretrained(shipped_weights())
     model = AudioVAE(config, DOMAINS).eval()
-    model.vocoder = ISTFTVocoder(config).eval()
+    model.vocoder = make_vocoder(config).eval()
     return model
 
 

@@ -10,7 +10,7 @@ from conftest import make_model
 
 from audiovae.apps.models import find_model
 from audiovae.model.autoencoder import AudioVAE
-from audiovae.model.linked import LinkedVocoder
+from audiovae.model.vocoder import LinkedVocoder
 
 
 def test_a_model_says_what_makes_its_sound(

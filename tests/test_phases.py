@@ -12,8 +12,8 @@ from signals import RATE, pitch, tone, white
 from audiovae.audio.features import LogMel, spectra
 from audiovae.config import AudioConfig, Config, VocoderConfig
 from audiovae.metrics.distances import log_spectral_distance
-from audiovae.model.linked import LinkedVocoder
 from audiovae.model.phases import PhaseMemory, advance, centred, differences
+from audiovae.model.vocoder import LinkedVocoder
 from audiovae.training.vocoder_losses import LinkLoss, von_mises
 
 AUDIO = AudioConfig(sample_rate=RATE, n_fft=1024, hop_length=256, n_mels=128)

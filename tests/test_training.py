@@ -197,16 +197,14 @@ def test_training_learns(store, tmp_path):
     assert np.mean(errors[-10:]) < 0.85 * np.mean(errors[:10])
 
 
-@pytest.mark.parametrize("kind", ["istft", "linked"])
-def test_the_vocoder_learns_and_resumes_from_a_checkpoint(kind, store, tmp_path):
+def test_the_vocoder_learns_and_resumes_from_a_checkpoint(store, tmp_path):
     training = {"rows": 4, "learning_rate": 3e-3, "adversarial_share": 0.2}
-    settings = config(vocoder={"vocoder": kind}, training=training)
+    settings = config(training=training)
     train_vocoder(store, tmp_path / "run", settings, steps=60, progress=False)
     lines = [json.loads(x) for x in (tmp_path / "run" / "metrics.jsonl").read_text().splitlines()]
     valid, trained = ([x for x in lines if x["kind"] == k] for k in ("valid", "train"))
     assert np.mean([x["loss"] for x in trained[38:46]]) < 0.85 * trained[0]["loss"]
-    spectrum = "mel" if kind == "istft" else "amplitude"
-    assert valid[-1][spectrum] < 0.95 * valid[0][spectrum]
+    assert valid[-1]["amplitude"] < 0.95 * valid[0]["amplitude"]
     assert "adversarial" in trained[-1]
     init = tmp_path / "run"
     train_vocoder(store, tmp_path / "more", settings, steps=5, init=init, progress=False)

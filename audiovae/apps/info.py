@@ -49,7 +49,7 @@ def describe_model(folder: Path) -> dict[str, Any]:
     """Return the facts of a checkpoint folder."""
     model = load_model(folder)
     config, audio = model.config, model.config.audio
-    vocoder = "none" if model.vocoder is None else "istft"
+    vocoder = "none" if model.vocoder is None else model.vocoder.config.vocoder.vocoder
     return {
         "kind": "model" if model.domains else "vocoder",
         "path": str(folder),

@@ -13,7 +13,7 @@ import torch
 
 from audiovae.errors import CheckpointError
 from audiovae.model.autoencoder import AudioVAE
-from audiovae.model.vocoders import Vocoder
+from audiovae.model.vocoder import LinkedVocoder
 from audiovae.model.weights import VOCODER, load_model
 from audiovae.training.optimise import pick_device
 from audiovae.training.start import (
@@ -94,7 +94,7 @@ def _attach(model: AudioVAE, folder: Path | None) -> str:
     return f"Griffin-Lim: it has no vocoder, and {lack}"
 
 
-def _use(model: AudioVAE, vocoder: Vocoder) -> None:
+def _use(model: AudioVAE, vocoder: LinkedVocoder) -> None:
     model.vocoder = vocoder
     # So that the model, saved again, says what its vocoder is.
     model.config = dataclasses.replace(model.config, vocoder=vocoder.config.vocoder)

@@ -17,11 +17,10 @@ from audiovae.config import Config
 from audiovae.errors import UserError
 from audiovae.model.decoder import DECODERS, Decoder, Shared
 from audiovae.model.encoder import ENCODERS
+from audiovae.model.griffin_lim import GriffinLim
 from audiovae.model.latent import DiagonalGaussian
-from audiovae.model.linked import LinkedVocoder
 from audiovae.model.phases import PhaseMemory
-from audiovae.model.vocoder import GriffinLim
-from audiovae.model.vocoders import Vocoder
+from audiovae.model.vocoder import LinkedVocoder
 
 SILENCE = 10 ** (-70 / 20)
 """Peak amplitude under which a stretch of input is silence, and so is its output."""
@@ -87,7 +86,7 @@ class AudioVAE(nn.Module):
         self.encoder = ENCODERS[config.model.encoder](config)
         self.shared = None if config.model.share == "none" else Shared(config)
         self.decoders = nn.ModuleDict()
-        self.vocoder: Vocoder | None = None
+        self.vocoder: LinkedVocoder | None = None
         self.griffin_lim = GriffinLim(config)
         self.provenance: dict[str, Any] = {}
         for name in ("mean", "std"):
@@ -157,9 +156,9 @@ class AudioVAE(nn.Module):
         first, stop, _ = kept.indices(features.shape[-1] // (hop if self.waveform else 1))
         if not self.waveform:
             features = self.playable(features)
-            if isinstance(self.vocoder, LinkedVocoder):
+            if self.vocoder is not None:
                 return self.vocoder(features, memory, kept)
-            features = (self.vocoder or self.griffin_lim)(features)
+            features = self.griffin_lim(features)
         return features[:, first * hop : stop * hop]
 
     def forward(self, batch: Mapping[str, Tensor], noise: Tensor | None = None) -> Output:

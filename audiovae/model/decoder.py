@@ -6,9 +6,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from audiovae.audio.features import overlap_add
 from audiovae.config import Config
 from audiovae.model.blocks import FrameConv, Stack, Upsample, half_context
-from audiovae.model.vocoder import ISTFTHead
 
 MIN_SCALE = 0.3
 """Least scale of the likelihood in nats (2.6 dB): a band counts by its inverse, and the silent ones
@@ -29,6 +29,36 @@ class Trunk(nn.Module):
     def forward(self, z: Tensor) -> Tensor:
         """Map `(batch, latent, frame)` to `(batch, frame, width)`."""
         return self.blocks(self.embed(z))
+
+
+class ISTFTHead(nn.Module):
+    """Hidden frames to sound: amplitude and phase of each bin, then an inverse STFT.
+
+    Siuzdak, "Vocos" (2023). Phase is the direction of two numbers, so it never wraps.
+    """
+
+    window: Tensor
+
+    def __init__(self, width: int, n_fft: int, hop_length: int) -> None:
+        super().__init__()
+        self.n_fft, self.hop_length = n_fft, hop_length
+        self.out = nn.Linear(width, 3 * (n_fft // 2 + 1))
+        with torch.no_grad():
+            self.out.weight.mul_(0.3)
+        self.register_buffer("window", torch.hann_window(n_fft), persistent=False)
+
+    def forward(self, hidden: Tensor) -> Tensor:
+        """Map `(batch, frame, width)` to `(batch, frame * hop_length)` samples."""
+        if hidden.shape[0] == 0:
+            # The inverse FFT refuses an empty batch.
+            return hidden.new_zeros(0, hidden.shape[1] * self.hop_length)
+        log_amplitude, real, imaginary = self.out(hidden).float().transpose(1, 2).chunk(3, dim=1)
+        # The window's sum: amplitudes are in the units of the features.
+        amplitude = (log_amplitude - 6.0).clamp_max(1.0).exp() * self.window.sum()
+        phase = torch.rsqrt(real.square() + imaginary.square() + 1e-8)
+        spectra = torch.complex(amplitude * phase * real, amplitude * phase * imaginary)
+        frames = torch.fft.irfft(spectra, n=self.n_fft, dim=1) * self.window[:, None]
+        return overlap_add(frames, self.window, self.hop_length)
 
 
 class Head(nn.Module):

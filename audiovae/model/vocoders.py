@@ -6,24 +6,18 @@ from torch import nn
 
 from audiovae.config import Config
 from audiovae.errors import ConfigError
-from audiovae.model.linked import LinkedVocoder
-from audiovae.model.vocoder import GriffinLim, ISTFTVocoder
+from audiovae.model.griffin_lim import GriffinLim
+from audiovae.model.vocoder import LinkedVocoder
 
-Vocoder = ISTFTVocoder | LinkedVocoder
-"""A vocoder that is trained."""
-VOCODERS: dict[str, type[nn.Module]] = {
-    "istft": ISTFTVocoder,
-    "linked": LinkedVocoder,
-    "griffin-lim": GriffinLim,
-}
+VOCODERS: dict[str, type[nn.Module]] = {"linked": LinkedVocoder, "griffin-lim": GriffinLim}
 
 
-def make_vocoder(config: Config) -> Vocoder:
+def make_vocoder(config: Config) -> LinkedVocoder:
     """Return a new vocoder of the kind that `config.vocoder.vocoder` names.
 
     Raises `ConfigError` when that kind has no weights.
     """
     vocoder = VOCODERS[config.vocoder.vocoder](config)
-    if not isinstance(vocoder, Vocoder):
+    if not isinstance(vocoder, LinkedVocoder):
         raise ConfigError(f"{config.vocoder.vocoder} is not trained: set vocoder.vocoder to linked")
     return vocoder

@@ -17,7 +17,8 @@ from audiovae.corpus.store import FilesStore, Store
 from audiovae.errors import CheckpointError, ConfigError, CorpusError
 from audiovae.metrics.pitch import pitch_range
 from audiovae.model.autoencoder import AudioVAE, Statistics
-from audiovae.model.vocoders import Vocoder, make_vocoder
+from audiovae.model.vocoder import LinkedVocoder
+from audiovae.model.vocoders import make_vocoder
 from audiovae.model.weights import VOCODER, load_model, load_part, read_header
 from audiovae.tables import from_dict, to_dict
 
@@ -167,7 +168,7 @@ def shipped_weights() -> Path:
     return Path(str(resources.files("audiovae").joinpath("weights")))
 
 
-def fitting_vocoder(config: Config, folder: Path | None = None) -> Vocoder | None:
+def fitting_vocoder(config: Config, folder: Path | None = None) -> LinkedVocoder | None:
     """Return the vocoder of a checkpoint, the shipped one when left out, where it fits.
 
     There is none where the folder holds none, or one of another audio contract. Raises
@@ -181,7 +182,7 @@ def fitting_vocoder(config: Config, folder: Path | None = None) -> Vocoder | Non
     return load_vocoder(folder, config)
 
 
-def load_vocoder(folder: Path, config: Config) -> Vocoder:
+def load_vocoder(folder: Path, config: Config) -> LinkedVocoder:
     """Load the vocoder of a checkpoint for a model of the same audio contract.
 
     Raises `CheckpointError` when there is none, or when its frames mean something else.

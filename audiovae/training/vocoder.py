@@ -21,14 +21,15 @@ from audiovae.model.critics import (
     generator_loss,
     matching_loss,
 )
-from audiovae.model.vocoders import Vocoder, make_vocoder
+from audiovae.model.vocoder import LinkedVocoder
+from audiovae.model.vocoders import make_vocoder
 from audiovae.model.weights import load_model
 from audiovae.training.loop import Budget, run_task
 from audiovae.training.objective import SpectralLoss, total
 from audiovae.training.optimise import Average, Optimiser, autocast, pick_device
 from audiovae.training.start import checkpoint_folder, history, load_vocoder, measure, open_corpus
 from audiovae.training.vocoder_feed import VocoderFeed
-from audiovae.training.vocoder_losses import loss_for
+from audiovae.training.vocoder_losses import LinkLoss
 
 ADVERSARIAL_WEIGHTS = {"adversarial": 0.05, "matching": 0.1}
 VALIDATION_STEPS = 3
@@ -41,7 +42,7 @@ class VocoderTask:
 
     def __init__(
         self,
-        vocoder: Vocoder,
+        vocoder: LinkedVocoder,
         store: Store | FilesStore,
         config: Config,
         model: AudioVAE | None = None,
@@ -50,7 +51,7 @@ class VocoderTask:
         self.vocoder, self.config, self.store = vocoder, config, store
         self.device = next(vocoder.parameters()).device
         self.logmel = LogMel(config.audio).to(self.device)
-        self.loss = loss_for(vocoder).to(self.device)
+        self.loss = LinkLoss(config.audio).to(self.device)
         self.distance = SpectralLoss(config.audio).to(self.device)
         self.feeds = {
             split: VocoderFeed(store, config, split, self.logmel, model)

@@ -1,4 +1,4 @@
-"""What each kind of vocoder is trained on, in one form."""
+"""What a vocoder is trained on."""
 
 from __future__ import annotations
 
@@ -9,12 +9,10 @@ from torch import Tensor, nn
 
 from audiovae.audio.features import spectra
 from audiovae.config import AudioConfig
-from audiovae.model.linked import LinkedVocoder
 from audiovae.model.phases import PhaseMemory, centred, differences
 from audiovae.model.phases import advance as advances
-from audiovae.model.vocoder import ISTFTVocoder
-from audiovae.model.vocoders import Vocoder
-from audiovae.training.objective import SpectralLoss, log
+from audiovae.model.vocoder import LinkedVocoder
+from audiovae.training.objective import log
 
 FLOOR = 1e-5
 """Amplitude of half weight: what is far below it counts for nothing."""
@@ -38,25 +36,8 @@ def von_mises(opinion: Tensor, truth: Tensor) -> Tensor:
     return concentration - agreement + torch.special.i0e(concentration).log()
 
 
-class SoundLoss(nn.Module):
-    """`istft`: spectral differences of the sound at several windows."""
-
-    weights: ClassVar = {"mel": 1.0, "stft": 0.5, "convergence": 0.5}
-
-    def __init__(self, audio: AudioConfig) -> None:
-        super().__init__()
-        self.loss = SpectralLoss(audio)
-
-    def forward(
-        self, vocoder: ISTFTVocoder, logmel: Tensor, audio: Tensor, heard: bool
-    ) -> tuple[dict[str, Tensor], Tensor]:
-        """Return the terms and the sound made, `heard` or not."""
-        made = vocoder(logmel)
-        return self.loss(made, audio), made
-
-
 class LinkLoss(nn.Module):
-    """`linked`: log amplitudes, and the likelihood of the true phase differences.
+    """Log amplitudes, and the likelihood of the true phase differences.
 
     Neither depends on the phase a sound begins with, so nothing has to be guessed, and no sound
     has to be made to learn.
@@ -104,9 +85,3 @@ class LinkLoss(nn.Module):
             "time": (nats_time * in_time).sum() / in_time.sum(),
             "frequency": (nats_frequency * in_frequency).sum() / in_frequency.sum(),
         }
-
-
-def loss_for(vocoder: Vocoder) -> SoundLoss | LinkLoss:
-    """Return the loss that a vocoder is trained on."""
-    kind = LinkLoss if isinstance(vocoder, LinkedVocoder) else SoundLoss
-    return kind(vocoder.config.audio)

@@ -1,0 +1,77 @@
+"""From log-mel frames to the amplitudes of bins, and Griffin-Lim."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+from torchaudio.functional import griffinlim
+
+from audiovae.audio.features import mel_filters
+from audiovae.config import AudioConfig, Config
+
+
+class AmplitudePrior(nn.Module):
+    """Mel amplitudes back to the bins of the spectrum by the filters' pseudo-inverse."""
+
+    inverse: Tensor
+
+    def __init__(self, audio: AudioConfig) -> None:
+        super().__init__()
+        self.log_floor = audio.log_floor
+        # float32's default cut-off: at 256 bands the filters are singular, and a smaller cut-off
+        # blows the floored bands up.
+        inverse = torch.linalg.pinv(mel_filters(audio))
+        self.register_buffer("inverse", inverse, persistent=False)
+
+    def forward(self, logmel: Tensor) -> Tensor:
+        """Map log-mel `(batch, n_mels, frame)` to amplitudes `(batch, n_bins, frame)` >= 0.
+
+        The floor is taken off first, so that silence stays silent.
+        """
+        with torch.autocast(logmel.device.type, enabled=False):
+            amplitude = (logmel.float().exp() - self.log_floor).clamp_min(0.0)
+            return torch.matmul(self.inverse, amplitude).clamp_min(0.0)
+
+
+class GriffinLim(nn.Module):
+    """Phase by iteration (Griffin and Lim, 1984; fast form of Perraudin et al., 2013).
+
+    Its output depends on all of its input, so pieces of a long file differ from the whole.
+    """
+
+    chunk_invariant = False
+    context_frames = 64
+    window: Tensor
+
+    def __init__(self, config: Config) -> None:
+        super().__init__()
+        self.audio, self.iterations = config.audio, config.vocoder.iterations
+        self.prior = AmplitudePrior(config.audio)
+        self.register_buffer("window", torch.hann_window(config.audio.n_fft), persistent=False)
+
+    def forward(self, logmel: Tensor) -> Tensor:
+        """Map log-mel `(batch, n_mels, frame)` to sound `(batch, frame * hop_length)`."""
+        return self.invert(self.prior(logmel))
+
+    def invert(self, amplitude: Tensor) -> Tensor:
+        """Map amplitudes `(batch, n_bins, frame)` to sound `(batch, frame * hop_length)`."""
+        n_fft, hop = self.audio.n_fft, self.audio.hop_length
+        frames = amplitude.shape[-1]
+        # The features' frames are centred on half hops; torch's are centred on whole hops of a
+        # signal that begins half a window earlier, so one frame of silence on each side keeps all.
+        padded = nn.functional.pad(amplitude, (2, 2))
+        audio = griffinlim(
+            padded * self.window.sum(),
+            self.window,
+            n_fft,
+            hop,
+            n_fft,
+            power=1.0,
+            n_iter=self.iterations,
+            momentum=0.99,
+            length=None,
+            rand_init=False,
+        )
+        start = 2 * hop - hop // 2
+        audio = audio[:, start : start + frames * hop]
+        return nn.functional.pad(audio, (0, frames * hop - audio.shape[-1]))
