@@ -14,6 +14,7 @@ from audiovae.apps.progress import Progress
 from audiovae.errors import CorpusError, UserError
 from audiovae.evaluation.cache import Cache
 from audiovae.evaluation.latent import probe_latent
+from audiovae.evaluation.recordings import Recordings, measure_recordings
 from audiovae.evaluation.report import write_report
 from audiovae.evaluation.runner import SCOPES, Pair, Scope, run_test
 from audiovae.evaluation.strips import draw_strips
@@ -25,6 +26,8 @@ from audiovae.model.autoencoder import AudioVAE
 
 FEW = {"quick": ("copy", "model"), "usual": ("truth", "copy", "model")}
 """Systems measured unless all are."""
+RECORDED = ("copy", "model")
+"""Systems that need no rendering to play real recordings."""
 
 
 def evaluate(
@@ -36,6 +39,7 @@ def evaluate(
     segments: int | None = None,
     unseen: bool = False,
     systems: Sequence[System] = (),
+    recordings: str | Path | None = None,
     name: str = "the model",
     precision: str = "auto",
     seed: int = 0,
@@ -55,6 +59,8 @@ def evaluate(
         segments: of each pair, where it is to be another number than the scope's.
         unseen: also measure sources that trained nothing, whatever the scope.
         systems: others to fit and put into the same table.
+        recordings: a folder of real recordings, of which timbre and notes alone are measured; the
+            test must know its notes, and the scope may not be `quick`.
         name: of the model, for the report.
         precision: `auto`, `fp32` or `bf16`.
         seed: of classifier, probes and intervals.
@@ -62,7 +68,7 @@ def evaluate(
 
     Returns:
         What `evaluation.json` holds: `systems` (system to group to figure), `pairs`, `probe`,
-        `cost`.
+        `cost`; and `recordings`, where there are some.
 
     Raises:
         CorpusError: when the folder has no aligned renders of the model's domains.
@@ -76,6 +82,11 @@ def evaluate(
             raise UserError(f"segments is {segments}; expected at least 1")
         chosen = dataclasses.replace(chosen, segments=segments)
     output, testset = Path(output), TestSet.open(folder)
+    if recordings is not None and not (chosen.heard and testset.has_notes):
+        raise UserError(
+            "recordings are judged by ear: leave --quick out, and give a test with its notes, as "
+            "data/transfer_test.py makes it"
+        )
     targets = [d for d in model.domains if d in testset.domains]
     if not targets:
         raise CorpusError(
@@ -104,6 +115,14 @@ def evaluate(
         "probe": probe_latent(model, testset, targets, seed=seed) if len(targets) > 1 else None,
         "cost": _cost(model, testset, targets, precision),
     }
+    if recordings is not None and classifier is not None:
+        taken = Recordings.open(Path(recordings), testset.sample_rate)
+        judged = [s for s in every if s.name in RECORDED]
+        total = len(judged) * len(targets) * len(taken.segments) * SECONDS
+        with Progress(total, "recordings", progress) as bar:
+            evaluation["recordings"] = measure_recordings(
+                taken, judged, targets, testset, classifier, cache, bar.advance
+            )
     write_report(output, evaluation, pairs)
     draw_strips(output / "strips", testset, every, pairs)
     return evaluation

@@ -11,8 +11,10 @@ from audiovae.evaluation.testset import SECONDS, Note
 from audiovae.evaluation.timbre import TimbreClassifier
 from audiovae.metrics import content
 from audiovae.metrics.distances import log_spectral_distance, mel_distance, stft_distance
-from audiovae.metrics.transcribe import FRAME_RATE, transcribe
+from audiovae.metrics.transcribe import FRAME_RATE, Transcription, transcribe
 
+SILENT_DB = -50.0
+"""Mean power in decibels of full scale under which a recording is left out."""
 QUIET = 1e-4
 """Root mean square below which a sound is not scaled to the truth's level."""
 
@@ -93,6 +95,28 @@ def measure_content(
         _content(sound, rate, played, line)
         for sound, played, line in zip(made, notes, single, strict=True)
     ]
+    return {name: np.array([row[name] for row in rows]) for name in rows[0]}
+
+
+def measure_agreement(
+    made: np.ndarray, rate: int, given: Sequence[Transcription]
+) -> dict[str, np.ndarray]:
+    """Compare what a transcriber hears in `made (segment, sample)` with what it heard before.
+
+    It is all that can be said where nobody knows the notes.
+    """
+    rows = []
+    for sound, meant in zip(made, given, strict=True):
+        heard = transcribe(sound, rate)
+        rows.append(
+            {
+                "pitch_set": content.pitch_set_agreement(meant.frames, heard.frames),
+                "onset_f1": content.onset_f1(meant.onsets, heard.onsets),
+                "note_f1": content.note_f1(
+                    meant.onsets, meant.pitches, heard.onsets, heard.pitches
+                ),
+            }
+        )
     return {name: np.array([row[name] for row in rows]) for name in rows[0]}
 
 

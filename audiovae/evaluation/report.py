@@ -38,6 +38,8 @@ def as_markdown(evaluation: dict[str, Any]) -> str:
         rows = {n: t[group] for n, t in evaluation["systems"].items() if group in t}
         if rows:
             lines += [f"## {title}", "", *_table(rows), ""]
+    if evaluation.get("recordings"):
+        lines += ["## Real recordings", "", *_recordings(evaluation["recordings"]), ""]
     if evaluation.get("probe"):
         lines += ["## What z says of the domain", "", _probe(evaluation["probe"]), ""]
     return "\n".join([*lines, *_notes(), ""])
@@ -72,6 +74,16 @@ def _cell(row: dict[str, Any] | None) -> str:
     if "low" in row:
         text += f" ({row['low']:.2f}–{row['high']:.2f})"
     return text + (f", {100 * row['share']:.0f} %" if "share" in row else "")
+
+
+def _recordings(found: dict[str, Any]) -> list[str]:
+    return [
+        *_table(found["systems"]),
+        "",
+        f"{found['files']} recordings, {found['minutes']} minutes, played on each domain. There is "
+        "no truth: notes are compared with what the transcriber hears in the recording, and the "
+        "row *truth* is how far it agrees with itself about one score on two instruments.",
+    ]
 
 
 def _probe(probe: dict[str, Any]) -> str:

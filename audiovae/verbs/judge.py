@@ -9,7 +9,7 @@ from typing import Annotated
 from tyro.conf import Positional, arg
 
 from audiovae.errors import ConfigError
-from audiovae.verbs.options import Output, Report, UseModel, WithModel
+from audiovae.verbs.options import Output, Place, Report, UseModel, WithModel
 
 
 @dataclass(kw_only=True)
@@ -24,6 +24,8 @@ class Evaluate:
     """Distances alone, on few segments: two minutes."""
     unseen: bool = False
     """Also sources that trained nothing."""
+    recordings: Place = None
+    """Also a folder of real recordings: timbre and notes, without a truth."""
     full: bool = False
     """These, and every anchor: hours."""
 
@@ -44,6 +46,7 @@ class Evaluate:
             self.output,
             scope=scope,
             unseen=self.unseen,
+            recordings=self.recordings,
             name=found.source,
             precision=self.common.precision,
             seed=self.common.seed,
