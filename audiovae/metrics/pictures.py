@@ -13,6 +13,8 @@ N_FFT, BANDS = 1024, 96
 COLUMNS = 480
 """About how many frames a picture shows, whatever the length."""
 RANGE_DB = 70.0
+TICKS = ((250, "250"), (500, "500"), (1000, "1k"), (2000, "2k"), (4000, "4k"))
+"""Frequencies in hertz that are named at the left of a row."""
 WIDTH = 4
 """Pictures in a row."""
 
@@ -54,8 +56,10 @@ def draw_spectrograms(
         )
         # A title is text, not a formula: a dollar sign must stay one.
         axes.set_title(title, fontsize=9, parse_math=False)
-        axes.set_yticks([])
+        axes.set_yticks([_band(hertz) for hertz, _ in TICKS], [label for _, label in TICKS])
         axes.tick_params(labelsize=7)
+    for axes in (a for i, a in enumerate(grid) if i % columns):
+        axes.tick_params(labelleft=False)
     path.parent.mkdir(parents=True, exist_ok=True)
     figure.savefig(path, format="png")
     return path
@@ -76,9 +80,19 @@ def _decibels(audio: np.ndarray, sample_rate: int) -> np.ndarray:
     return 10 * np.log10(np.maximum(mels.T, 1e-10))
 
 
+def _mel(hertz: float) -> float:
+    """Return mels by O'Shaughnessy's scale."""
+    return float(2595 * np.log10(1 + hertz / 700))
+
+
+def _band(hertz: float) -> float:
+    """Return where a frequency lies on the axis of bands."""
+    return (BANDS + 1) * _mel(hertz) / _mel(RATE / 2) - 0.5
+
+
 def _filters() -> np.ndarray:
     """Return triangular mel filters `(band, bin)`, O'Shaughnessy's scale."""
-    mels = np.linspace(0, 2595 * np.log10(1 + RATE / 2 / 700), BANDS + 2)
+    mels = np.linspace(0, _mel(RATE / 2), BANDS + 2)
     edges = 700 * (10 ** (mels / 2595) - 1)
     bins = np.linspace(0, RATE / 2, N_FFT // 2 + 1)
     rise = (bins - edges[:-2, None]) / (edges[1:-1] - edges[:-2])[:, None]
