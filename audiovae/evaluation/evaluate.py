@@ -16,7 +16,7 @@ from audiovae.evaluation.cache import Cache
 from audiovae.evaluation.latent import probe_latent
 from audiovae.evaluation.recordings import Recordings, measure_recordings
 from audiovae.evaluation.report import write_report
-from audiovae.evaluation.runner import SCOPES, Pair, Scope, run_test
+from audiovae.evaluation.runner import SCOPES, Pair, Scope, find_sources, run_test
 from audiovae.evaluation.strips import draw_strips
 from audiovae.evaluation.summary import summarise_pairs
 from audiovae.evaluation.systems import SYSTEMS, ModelSystem, System, make_systems
@@ -87,7 +87,8 @@ def evaluate(
             "recordings are judged by ear: leave --quick out, and give a test with its notes, as "
             "data/transfer_test.py makes it"
         )
-    targets = [d for d in model.domains if d in testset.domains]
+    # A domain that was added later may be one whose renders are sources that trained nothing.
+    targets = [d for d in model.domains if d in testset.domains or d in testset.unseen]
     if not targets:
         raise CorpusError(
             f"{folder} has no renders of the model's domains ({', '.join(model.domains)}); "
@@ -137,7 +138,7 @@ def _measure(
     cache: Cache,
     progress: bool,
 ) -> list[Pair]:
-    sources = [*targets, *(testset.unseen if scope.unseen else ())]
+    sources = find_sources(testset, targets, scope)
     counts = [len(testset.segments(s, t, scope.segments)) for s in sources for t in targets]
     total = sum(counts) * SECONDS * len(systems)
     with Progress(total, "transfer test", progress) as bar:

@@ -51,6 +51,11 @@ class Pair:
     `(segment, window, d)`."""
 
 
+def find_sources(testset: TestSet, targets: Sequence[str], scope: Scope) -> list[str]:
+    """Return the targets, and the sources that trained nothing where the scope asks for them."""
+    return [*targets, *(d for d in testset.unseen if scope.unseen and d not in targets)]
+
+
 def run_test(
     testset: TestSet,
     systems: Sequence[System],
@@ -76,7 +81,7 @@ def run_test(
         CorpusError: when no pair has a segment.
     """
     cache = cache or Cache(None)
-    sources = [*targets, *(testset.unseen if scope.unseen else ())]
+    sources = find_sources(testset, targets, scope)
     pairs = []
     for system in systems:
         for source in sources:
