@@ -147,9 +147,11 @@ class AugmentConfig:
     room_db: float = 0.0
     """Encoder only: most energy of a room's tail, in decibels over the dry sound's."""
     room_probability: float = 0.0
+    clean_probability: float = 0.0
+    """Encoder only: probability that a row is left as it is, whatever was drawn for it."""
 
     def __post_init__(self) -> None:
-        chances = ("tuning", "detune", "noise", "room")
+        chances = ("tuning", "detune", "noise", "room", "clean")
         for name in ("polarity", *(f"{chance}_probability" for chance in chances)):
             require(0 <= getattr(self, name) <= 1, f"{name} must lie between 0 and 1")
         for name in ("gain_db", "tuning", "detune", "eq_db"):

@@ -146,6 +146,17 @@ def test_seeds_repeat_and_differ_and_the_audio_stays():
     assert all((a != b).any(-1).all() for a, b in zip(first, other, strict=True))
 
 
+def test_clean_rows_are_left_as_they_are_and_no_other_changes():
+    audio = white(200, 4000)
+    drawn = {"eq_db": 4.0, "noise_db": -40.0, "noise_probability": 1.0, "room_probability": 0.5}
+    spoilt = augment(**drawn).spoil(audio, 3)
+    some = augment(**drawn, clean_probability=0.5).spoil(audio, 3)
+    clean = (some == audio).all(dim=1)
+    assert 70 < int(clean.sum()) < 130
+    assert torch.equal(some[~clean], spoilt[~clean]) and not (spoilt == audio).all(dim=1).any()
+    assert torch.equal(augment(**drawn, clean_probability=1.0).spoil(audio, 3), audio)
+
+
 def test_torch_random_state_is_left_alone():
     before = torch.random.get_rng_state()
     DEFAULT(white(4, 8000), 1)

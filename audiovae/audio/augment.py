@@ -41,7 +41,7 @@ ROOM_RANGE_DB = 15.0
 """A room's energy is drawn from this far below the loudest up to the loudest."""
 TAIL_SECONDS = 0.75
 """Of a room's tail that are heard: after them it is 30 dB down, or more."""
-UNIFORMS = 13
+UNIFORMS = 14
 """Uniform draws a row: adding one at the end leaves the others as they were."""
 
 
@@ -121,7 +121,10 @@ class Augment:
     def spoil(
         self, audio: Tensor, generator_seed: int, rows: Sequence[int] | None = None
     ) -> Tensor:
-        """Return `audio` with what the encoder looks past: detuning, room, equaliser, noise."""
+        """Return `audio` with what the encoder looks past: detuning, room, equaliser, noise.
+
+        Some rows stay clean, so that a critic hears what they are: an equaliser hides it.
+        """
         if audio.shape[0] == 0:
             return audio.clone()
         config, device = self.config, audio.device
@@ -152,6 +155,8 @@ class Augment:
                 drawn = [rows[i] for i in chosen.tolist()]
                 noise = self._noise(generator_seed, drawn, audio)
                 source[chosen] = add_noise(source[chosen], level, noise)
+        clean = _chosen(uniform[:, 13], config.clean_probability, device)
+        source[clean] = audio[clean]
         return source
 
     def _draw(self, seed: int, rows: Sequence[int]) -> tuple[Tensor, Tensor]:
