@@ -11,10 +11,9 @@ from pathlib import Path
 import audiovae
 
 DOMAINS = ["piano", "harpsichord", "organ", "guitar", "strings", "trumpet", "clarinet", "flute"]
-STAGES = ("sketch", "model", "apart", "vocoder", "tuned", "join")
+STAGES = ("sketch", "model", "apart", "vocoder", "join")
 DATA = """Trained on aligned renders of 260 scores, half of them made up, the others in the public
 domain: eight programs of FluidR3 GM, and 18 more (8 of MuseScore General) for the encoder alone."""
-TUNED = {"training.pairing": "aligned", "training.learning_rate": 5e-4}
 
 
 def main() -> None:
@@ -30,7 +29,7 @@ def main() -> None:
     parser.add_argument("--stages", nargs="+", choices=STAGES, default=STAGES)
     args = parser.parse_args()
     folders = (args.output / name for name in ("store", *STAGES[:-1]))
-    store, sketch, model, apart, vocoder, tuned = folders
+    store, sketch, model, apart, vocoder = folders
     print(audiovae.prepare(args.renders, store, valid=0.05).table())
     if "sketch" in args.stages:  # only what is loud: so it learns what is played
         config = audiovae.load_config("aligned", {"audio.log_floor": 3e-4})
@@ -44,12 +43,9 @@ def main() -> None:
     if "vocoder" in args.stages:
         config = audiovae.load_config("vocoder")
         audiovae.train_vocoder(store, vocoder, config, steps=args.vocoder_steps)
-    if "tuned" in args.stages:  # half of the clips as the decoders say them
-        config = audiovae.load_config("vocoder", TUNED)
-        audiovae.train_vocoder(store, tuned, config, steps=4000, init=vocoder, model=apart)
     if "join" in args.stages:
         weights, report = args.output / "weights", args.output / "evaluation"
-        joined = audiovae.join_vocoder(apart, tuned, weights, storage="int8")
+        joined = audiovae.join_vocoder(apart, vocoder, weights, storage="int8")
         if args.test:
             measured = audiovae.evaluate(joined, args.test, report, unseen=True, progress=True)
             audiovae.write_card(weights, joined, measured, data=DATA)

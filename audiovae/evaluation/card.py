@@ -79,11 +79,12 @@ def _training(what: str, facts: dict[str, Any]) -> str:
         "averaged weights"
     )
     before = facts.get("init")
-    if before:
+    while before:
         text += (
             f"; from a checkpoint of {before.get('steps', '?')} steps and "
             f"{before.get('minutes', '?')} minutes"
         )
+        before = before.get("init")
     return text
 
 
