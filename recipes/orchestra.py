@@ -49,7 +49,8 @@ def main() -> None:
         if args.test:
             measured = audiovae.evaluate(joined, args.test, report, unseen=True, progress=True)
             audiovae.write_card(weights, joined, measured, data=DATA)
-            print(measured["systems"]["model"]["transfer"]["lsd"])
+            mean = measured["systems"]["model"]["transfer"]["lsd"]["mean"]
+            print(f"transfer, log-spectral distance: {mean:.2f} dB")
 
 
 if __name__ == "__main__":

@@ -66,11 +66,11 @@ def test_orchestra_goes_through_its_stages(tmp_path: Path) -> None:
     out = tmp_path / "run"
     said = succeed(
         ROOT / "recipes" / "orchestra.py", renders, out, "--sketch-steps", 2, "--steps", 2,
-        "--vocoder-steps", 2, "--test", held_out,
+        "--apart-steps", 2, "--vocoder-steps", 2, "--test", held_out,
     )  # fmt: skip
     assert "transfer, log-spectral distance: " in said
     weights = out / "weights"
     header = json.loads((weights / "config.json").read_text())
     assert header["domains"] == sorted(domains)
-    assert header["provenance"]["init"]["steps"] == 2
+    assert header["provenance"]["init"]["init"]["steps"] == 2
     assert (weights / "vocoder.safetensors").is_file() and (weights / "README.md").is_file()
