@@ -175,11 +175,14 @@ def parse_domains(items: Sequence[str] | None) -> dict[str, int]:
 def remember(out: Path, settings: Settings, voices: Settings) -> None:
     """Write OUT/render.json; DataError where it holds other pieces, or a domain another voice.
 
-    Domains may join later, from another soundfont too.
+    Aligned, domains may join later, from another soundfont too. Unpaired they may not: tunes are
+    shared out among all domains at once, and one would be heard in two.
     """
     known = out / "render.json"
     old = json.loads(known.read_text()) if known.is_file() else {**settings, "domains": {}}
     joined = {**old["domains"], **voices}
+    if settings["mode"] == "unpaired" and old["domains"] and old["domains"] != voices:
+        raise DataError(f"{out} holds other domains, unpaired; choose a new folder")
     if {**old, "domains": joined} != {**settings, "domains": {**joined, **old["domains"]}}:
         raise DataError(f"{out} holds a rendering with other options; choose a new folder")
     out.mkdir(parents=True, exist_ok=True)

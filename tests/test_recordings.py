@@ -122,4 +122,10 @@ def test_what_cannot_be_judged_is_refused(folder, tiny_model, tmp_path):
         for scope in ("quick", "usual"):
             with pytest.raises(UserError, match="judged by ear"):
                 evaluate(tiny_model, folder, tmp_path / "out", scope=scope, recordings=folder)
+    tones = SimpleNamespace(has_notes=True, sample_rate=RATE)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("audiovae.evaluation.evaluate.TestSet.open", lambda folder: tones)
+        # Before anything is measured: nothing else of the test set is there to be asked.
+        with pytest.raises(CorpusError, match="no folder"):
+            evaluate(tiny_model, folder, tmp_path / "out", recordings=folder / "nowhere")
     assert not (tmp_path / "out").exists()

@@ -167,6 +167,14 @@ def test_domains_join_a_folder_and_none_changes_its_voice(beeps: list[str], tmp_
     render.main(joining)
 
 
+def test_no_domain_joins_an_unpaired_folder(beeps: list[str], tmp_path: Path) -> None:
+    arguments = [str(tmp_path / "out"), *beeps, "--mode", "unpaired"]
+    render.main(arguments)
+    with pytest.raises(DataError, match="other domains, unpaired"):
+        render.main([*arguments, "--domains", "piano", "flute", "cello=42"])
+    render.main(arguments)
+
+
 @pytest.mark.parametrize(
     ("wrong", "says"),
     [

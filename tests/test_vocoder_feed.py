@@ -99,6 +99,13 @@ def test_aligned_clips_are_decoded_from_another_domain_at_the_same_moment(store)
     assert differ >= 4
 
 
+def test_a_model_without_a_domain_of_the_store_is_refused(store):
+    config = settings()
+    for domains in (["gong"], []):
+        with pytest.raises(ConfigError, match="a domain of the store"):
+            feed(store, config, Parrot(config, domains))
+
+
 def test_a_vocoder_is_trained_on_a_models_frames(store, tmp_path):
     model = make_model()
     folder = model.save_pretrained(tmp_path / "model")

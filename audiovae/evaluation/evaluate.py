@@ -87,6 +87,7 @@ def evaluate(
             "recordings are judged by ear: leave --quick out, and give a test with its notes, as "
             "data/transfer_test.py makes it"
         )
+    taken = None if recordings is None else Recordings.open(Path(recordings), testset.sample_rate)
     # A domain that was added later may be one whose renders are sources that trained nothing.
     targets = [d for d in model.domains if d in testset.domains or d in testset.unseen]
     if not targets:
@@ -116,8 +117,7 @@ def evaluate(
         "probe": probe_latent(model, testset, targets, seed=seed) if len(targets) > 1 else None,
         "cost": _cost(model, testset, targets, precision),
     }
-    if recordings is not None and classifier is not None:
-        taken = Recordings.open(Path(recordings), testset.sample_rate)
+    if taken is not None and classifier is not None:
         judged = [s for s in every if s.name in RECORDED]
         total = len(judged) * len(targets) * len(taken.segments) * SECONDS
         with Progress(total, "recordings", progress) as bar:

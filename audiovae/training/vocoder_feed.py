@@ -10,6 +10,7 @@ from audiovae.audio.features import LogMel
 from audiovae.config import Config
 from audiovae.corpus.loader import Loader
 from audiovae.corpus.store import FilesStore, Store
+from audiovae.errors import ConfigError
 from audiovae.model.autoencoder import AudioVAE
 from audiovae.training.optimise import autocast
 
@@ -44,6 +45,11 @@ class VocoderFeed:
         rows = config.training.rows
         if model is not None:
             self.decoded = [d for d in model.domains if d in store.domains]
+            if not self.decoded:
+                raise ConfigError(
+                    f"the model plays {', '.join(model.domains) or 'nothing'} and the store has "
+                    f"{', '.join(store.domains)}: give a model with a domain of the store"
+                )
         self.loader = Loader(
             store,
             domains=store.domains,
