@@ -176,11 +176,14 @@ class ObjectiveConfig:
     """Weight of the confusion term after its ramp."""
     confusion_ramp: float = 0.2
     """Share of the steps over which the confusion weight rises from 0."""
+    agreement_weight: float = 0.0
+    """Aligned only: weight of what z tells of the source beyond what is played; 0 leaves it out."""
     stft_weight: float = 1.0
     """Weight of the spectral term of waveform decoders."""
 
     def __post_init__(self) -> None:
-        for name in ("beta", "free_bits", "confusion_weight", "stft_weight"):
+        weights = ("confusion_weight", "agreement_weight", "stft_weight")
+        for name in ("beta", "free_bits", *weights):
             require(getattr(self, name) >= 0, f"{name} must not be negative")
         for name in ("beta_warmup", "confusion_ramp"):
             require(0 <= getattr(self, name) <= 1, f"{name} must lie between 0 and 1")
@@ -197,6 +200,10 @@ class TrainingConfig:
     """Aligned only: chance that a domain decodes its own render, after the ramp."""
     own_ramp: float = 0.2
     """Aligned only: share of the steps over which that chance falls from 1."""
+    translated_share: float = 0.0
+    """Unpaired log-mels only: share of rows that the encoder hears in the model's transfer."""
+    translated_ramp: float = 0.5
+    """Share of the steps over which that share rises from 0."""
     rows: int = 3
     """Clips a domain in a step."""
     clip: float = 1.5
@@ -229,7 +236,7 @@ class TrainingConfig:
         for name in ("learning_rate", "scale_learning_rate", "critic_learning_rate", "max_norm"):
             require(getattr(self, name) > 0, f"{name} must be positive")
         require(0 <= self.ema < 1, "ema must be at least 0 and below 1")
-        for name in ("own_share", "own_ramp"):
+        for name in ("own_share", "own_ramp", "translated_share", "translated_ramp"):
             require(0 <= getattr(self, name) <= 1, f"{name} must lie between 0 and 1")
         require(0 <= self.adversarial_share < 1, "adversarial_share must be at least 0 and below 1")
 
@@ -249,6 +256,15 @@ class Config:
         require(
             self.clip_samples >= 2 * self.audio.n_fft,
             f"clip of {self.training.clip} s is shorter than two windows: raise training.clip",
+        )
+        require(
+            self.objective.agreement_weight == 0 or self.training.pairing == "aligned",
+            "agreement_weight needs training.pairing = aligned: nothing else is heard twice",
+        )
+        require(
+            self.training.translated_share == 0
+            or (self.training.pairing == "none" and self.audio.features == "logmel"),
+            "translated_share needs training.pairing = none and audio.features = logmel",
         )
 
     @property

@@ -30,7 +30,7 @@ def main() -> None:
     args = parser.parse_args()
     folders = (args.output / name for name in ("store", *STAGES[:-1]))
     store, sketch, model, apart, vocoder = folders
-    print(audiovae.prepare(args.renders, store, valid=0.05).table())
+    print(audiovae.prepare(args.renders, store, valid=0.05, level=-20.0).table())
     if "sketch" in args.stages:  # only what is loud: so it learns what is played
         config = audiovae.load_config("aligned", {"audio.log_floor": 3e-4})
         audiovae.train(store, sketch, config, domains=DOMAINS, steps=args.sketch_steps)

@@ -14,6 +14,7 @@ from audiovae.training.objective import (
     SpectralLoss,
     active_units,
     confusion_bound,
+    disagreement,
     kl_by_dimension,
     kl_term,
     negative_log_likelihood,
@@ -80,6 +81,25 @@ def test_confusion_is_bounded():
     assert float(confusion_bound(right, labels)) == pytest.approx(math.log(2), abs=1e-4)
     assert float(confusion_bound(wrong, labels)) == 0.0
     assert float(confusion_bound(torch.zeros(2, 2, 1), labels)) == pytest.approx(0, abs=1e-6)
+
+
+def test_disagreement_is_what_one_draw_tells_of_which_render_it_was():
+    moments = torch.tensor([0, 1, 0, 1])
+    mean, logvar = draw(4, 3, 5), 0.3 * draw(4, 3, 5)
+    mean[2:], logvar[2:] = mean[:2], logvar[:2]
+    equal = disagreement(DiagonalGaussian(mean, logvar), moments)
+    assert float(equal) == pytest.approx(0, abs=1e-5)
+    mean[2] += 2.0
+    apart = DiagonalGaussian(mean, logvar)
+    assert float(disagreement(apart, torch.arange(4))) == pytest.approx(0, abs=1e-5)
+    # Two renders, one number: what a draw tells of them is known by sampling, and bounded.
+    centres = torch.tensor([0.0, 1.5], dtype=torch.float64)
+    x = centres[:, None] + draw(2, 200_000)
+    logs = -0.5 * (x - centres[:, None, None]).square()
+    told = (logs[[0, 1], [0, 1]] - torch.logsumexp(logs, 0) + math.log(2)).mean()
+    pair = DiagonalGaussian(centres.view(2, 1, 1), torch.zeros(2, 1, 1))
+    bound = disagreement(pair, torch.tensor([0, 0]))
+    assert float(told) < float(bound) < 1.3 * float(told)
 
 
 def test_mmd_tells_shifted_from_equal_samples():

@@ -73,6 +73,24 @@ def test_a_recording_over_full_scale_is_turned_down_and_not_clipped(tmp_path: Pa
     assert np.abs(sound / 32768 - loud / np.abs(loud).max()).max() < 1e-4
 
 
+def test_a_level_is_reached_as_far_as_the_peak_allows(tmp_path: Path) -> None:
+    save(tmp_path / "in/a/quiet.wav", tone(1, 440, level=0.01))
+    spiky = 0.02 * tone(1, 440)
+    spiky[RATE // 2] = 0.5
+    save(tmp_path / "in/a/spiky.wav", spiky)
+    run_prepare(tmp_path / "in", tmp_path / "out", level=-20.0)
+    quiet, sound = stored(tmp_path / "out", "a/quiet.wav")
+    assert quiet.loudness == pytest.approx(-20.0, abs=0.01)
+    assert np.sqrt(np.mean((sound / 32768) ** 2)) == pytest.approx(0.1, rel=1e-3)
+    _, sound = stored(tmp_path / "out", "a/spiky.wav")
+    assert np.abs(sound / 32768 - 2 * spiky).max() < 2e-4
+    # Other samples are made for another level, and the same for none again.
+    run_prepare(tmp_path / "in", tmp_path / "out")
+    assert stored(tmp_path / "out", "a/quiet.wav")[0].loudness == pytest.approx(-43.0, abs=0.1)
+    with pytest.raises(ConfigError, match="level"):
+        run_prepare(tmp_path / "in", tmp_path / "out", level=3.0)
+
+
 def test_a_long_recording_passes_in_blocks(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     sound = np.random.default_rng(0).integers(-9999, 9999, 50_000).astype(np.int16)
     save(tmp_path / "in/a/x.wav", sound)

@@ -83,12 +83,12 @@ def losses(run: Path) -> list[float]:
 @pytest.mark.parametrize(
     "sections",
     [
-        {},
-        {"training": {"pairing": "aligned", "accumulate": 2}},
+        {"training": {"translated_share": 0.5}},
+        {"training": {"pairing": "aligned", "accumulate": 2}, "objective": {"agreement_weight": 5}},
         {"audio": {"features": "waveform"}, "objective": {"confusion": "none"}},
         {"model": {"share": "trunk", "likelihood": "gaussian"}, "objective": {"confusion": "mmd"}},
     ],
-    ids=["adversarial", "aligned", "waveform", "trunk-gaussian-mmd"],
+    ids=["adversarial-translated", "aligned-agreeing", "waveform", "trunk-gaussian-mmd"],
 )
 def test_ten_steps_equal_five_and_a_resume_of_five(sections, store, tmp_path, monkeypatch):
     settings = config(**sections)

@@ -65,6 +65,8 @@ class Task:
     """Path of the outcome, without a suffix."""
     sample_rate: int
     limits: files.Limits
+    level: float | None = None
+    """Root mean square to bring the recording to, in dB of full scale."""
 
     @property
     def size(self) -> int:
@@ -86,7 +88,7 @@ def convert(task: Task) -> Part:
     """Decode one recording into the two files of its task.
 
     Streams, so that memory is bounded whatever the length. A recording whose peak exceeds full
-    scale is turned down to it.
+    scale, or would at the level asked for, is turned down to it.
     """
     try:
         part = _convert(task)
@@ -108,17 +110,24 @@ def _convert(task: Task) -> Part:
     try:
         gain = 1.0
         frames, peak, loudest, energy = _write(task, temporary, gain, expected)
-        if peak > 1:
-            gain = 1 / peak
-            frames, _, _, energy = _write(task, temporary, gain, expected)
         if peak <= SILENCE:
             cancel = "silent in mono: its channels cancel each other"
             return Part(reason=cancel if loudest > SILENCE else "silent")
+        if task.level is not None:
+            gain = 10 ** ((task.level - _decibels(energy, frames)) / 20)
+        gain = min(gain, 1 / peak)
+        if gain != 1:
+            frames, _, _, energy = _write(task, temporary, gain, expected)
         os.replace(temporary, task.samples)
     finally:
         temporary.unlink(missing_ok=True)
-    loudness = 10 * math.log10(energy / frames / FULL_SCALE**2)
-    return Part(frames, info.sample_rate, info.channels, round(loudness, 3))
+    loudness = round(_decibels(energy, frames), 3)
+    return Part(frames, info.sample_rate, info.channels, loudness)
+
+
+def _decibels(energy: int, frames: int) -> float:
+    """Return the root mean square of int16 samples in dB of full scale."""
+    return 10 * math.log10(energy / frames / FULL_SCALE**2)
 
 
 def _write(task: Task, target: Path, gain: float, expected: int) -> tuple[int, float, float, int]:

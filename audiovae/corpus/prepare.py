@@ -41,13 +41,16 @@ def prepare(
     valid: float = 0.1,
     test: float = 0.0,
     seed: int = 0,
+    level: float | None = None,
     limits: Limits | None = None,
     progress: bool = True,
 ) -> PrepareReport:
     """Make the store `output` from the recordings in `folder/<domain>/**`.
 
     `sample_rate` is the store's, in hertz; `valid` and `test` are shares of the recordings;
-    `workers` is the number of processes, one for each core if left out. A file
+    `workers` is the number of processes, one for each core if left out. `level` is the root mean
+    square, in dB of full scale, that each recording is brought to as far as its peak allows;
+    left out, all stay as loud as they are. A file
     `folder/groups.json` may map paths to groups that share a split. Interrupted at any moment, the
     same call goes on where it was and ends with the same bytes. Over a finished store it converts
     what is new or changed, and an unchanged store stays as it is. While it works, the disk holds
@@ -64,6 +67,8 @@ def prepare(
         raise ConfigError(f"sample_rate is {sample_rate}; expected 1000 to 768000 Hz")
     if workers is not None and workers < 1:
         raise ConfigError(f"workers is {workers}; expected at least 1")
+    if level is not None and not -60 <= level <= 0:
+        raise ConfigError(f"level is {level} dB; expected -60 to 0 dB of full scale")
     assign_splits([], valid, test, seed)
     found = scan(folder)
     _check_output(folder, output)
@@ -74,7 +79,8 @@ def prepare(
         "valid": valid,
         "test": test,
         "seed": seed,
-        "conversion": _digest([CONVERSION, sample_rate, dataclasses.asdict(limits)]),
+        "level": level,
+        "conversion": _digest([CONVERSION, sample_rate, level, dataclasses.asdict(limits)]),
     }
     workers = workers or available_cores()
     try:
@@ -132,10 +138,10 @@ def _prepare(
 
     keys = {path: key(path, sha256) for path, sha256 in hashes.items()}
     pieces = known_pieces(output, lambda entry: key(entry.path, entry.sha256), settings)
-    folder, rate = output / PARTS_FOLDER, settings["sample_rate"]
+    folder, rate, level = output / PARTS_FOLDER, settings["sample_rate"], settings["level"]
     # The first path of equal contents is the one that is converted, whatever the order of hashing.
     todo = {
-        keys[source.path]: Task(source, folder / keys[source.path], rate, limits)
+        keys[source.path]: Task(source, folder / keys[source.path], rate, limits, level)
         for source in reversed(found.sources)
         if keys.get(source.path) not in pieces and source.path in keys
     }

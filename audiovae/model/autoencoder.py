@@ -119,15 +119,21 @@ class AudioVAE(nn.Module):
         """Where the model is."""
         return self.feature_mean.device
 
+    def read(self, audio: Tensor) -> Tensor:
+        """Map `audio (batch, sample)` to what the encoder reads, `(batch, n_features, frame)`."""
+        features = self.features(audio)
+        return features if self.waveform else self.normalised(features)
+
+    def normalised(self, features: Tensor) -> Tensor:
+        """Return log-mel frames less the corpus' mean, over its deviation."""
+        return (features - self.feature_mean) / self.feature_std
+
     def encode(self, audio: Tensor) -> DiagonalGaussian:
         """Map `audio (batch, sample)` in plus or minus 1 to the posterior of z.
 
         Mean and log-variance are `(batch, latent, ceil(ceil(sample / hop) / stride))`.
         """
-        features = self.features(audio)
-        if not self.waveform:
-            features = (features - self.feature_mean) / self.feature_std
-        return self.encoder(features)
+        return self.encoder(self.read(audio))
 
     def decode(self, z: Tensor, domain: str) -> Tensor:
         """Map `z (batch, latent, frame)` to log-mel `(batch, n_mels, frame * stride)` in nats.
@@ -172,19 +178,19 @@ class AudioVAE(nn.Module):
         index = torch.arange(sum(len(audio) for audio in batch.values()), device=self.device)
         sizes = [len(audio) for audio in batch.values()]
         rows = dict(zip(batch, index.split(sizes), strict=True))
-        return self.reconstruct(torch.cat(list(batch.values())), rows, noise)
+        return self.reconstruct(self.read(torch.cat(list(batch.values()))), rows, noise)
 
     def reconstruct(
-        self, audio: Tensor, rows: Mapping[str, Tensor], noise: Tensor | None = None
+        self, features: Tensor, rows: Mapping[str, Tensor], noise: Tensor | None = None
     ) -> Output:
-        """Encode `audio (row, sample)` once, and decode some of its rows in each domain.
+        """Encode what `read` gives once, and decode some of its rows in each domain.
 
         Args:
-            audio: what the encoder reads.
+            features: `(row, n_features, frame)`.
             rows: domain to the indices of the rows it decodes; several domains may decode one.
             noise: standard normal noise shaped like z; drawn when left out.
         """
-        posterior = self.encode(audio)
+        posterior = self.encoder(features)
         z = posterior.sample(noise)
         made = {domain: self.decode(z[chosen], domain) for domain, chosen in rows.items()}
         return Output(posterior, z, dict(rows), made)

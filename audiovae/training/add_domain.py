@@ -70,7 +70,7 @@ def add_domain(
     settings = dataclasses.replace(
         model.config.training, seed=seed, rows=ROWS, pairing="none", accumulate=1
     )
-    objective = dataclasses.replace(model.config.objective, confusion="none")
+    objective = dataclasses.replace(model.config.objective, confusion="none", agreement_weight=0.0)
     config = dataclasses.replace(model.config, training=settings, objective=objective)
 
     grown = copy.deepcopy(model).to(place)

@@ -11,6 +11,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from audiovae.audio.augment import mix_seed
 from audiovae.audio.features import LogMel
 from audiovae.config import TrainingConfig
 from audiovae.corpus.loader import Loader
@@ -18,10 +19,11 @@ from audiovae.corpus.store import FilesStore, Store
 from audiovae.metrics.probe import STD_FLOOR
 from audiovae.model.autoencoder import AudioVAE, Output
 from audiovae.model.critics import DomainCritic, mmd
-from audiovae.training.feed import Feed
+from audiovae.training.feed import Clips, Feed
 from audiovae.training.objective import (
     SpectralLoss,
     confusion_bound,
+    disagreement,
     kl_by_dimension,
     kl_term,
     negative_log_likelihood,
@@ -32,6 +34,7 @@ from audiovae.training.objective import (
 from audiovae.training.optimise import Average, Optimiser, autocast
 from audiovae.training.previews import draw_previews
 from audiovae.training.start import fitting_vocoder
+from audiovae.training.translate import translated
 from audiovae.training.validate import Validation
 
 CRITIC_STEPS = 4
@@ -183,6 +186,15 @@ class VAETask:
         seen = standardised(output.posterior.mean)
         return confusion_bound(self.critic(seen), spread(sources, seen))
 
+    def heard(self, clips: Clips, step: int, position: int) -> tuple[Tensor, Tensor]:
+        """Return what the encoder reads, and the domains' numbers that it sounds like."""
+        settings, features = self.config.training, self.model.read(clips.inputs)
+        share = settings.translated_share * ramp(step, self.steps, settings.translated_ramp)
+        if share == 0 or len(self.targets) < 2:
+            return features, clips.sources
+        seed = mix_seed(settings.seed, position, 1)
+        return translated(self.model, features, clips, share, seed)
+
     def step(self, step: int) -> dict[str, float]:
         """Take one training step and return its figures."""
         config = self.config
@@ -194,13 +206,17 @@ class VAETask:
             position = step * config.training.accumulate + part
             clips = self.feed.clips(position, own_chance(config.training, step, self.steps))
             with autocast(self.device, config.training.precision):
-                output = self.model.reconstruct(clips.inputs, clips.rows, clips.noise)
+                features, sources = self.heard(clips, step, position)
+                output = self.model.reconstruct(features, clips.rows, clips.noise)
                 if config.objective.confusion == "adversarial":
                     seen = standardised(output.posterior.mean.detach())
-                    figures["critic_accuracy"] = self._train_critic(step, seen, clips.sources)
+                    figures["critic_accuracy"] = self._train_critic(step, seen, sources)
                 terms, logged = self.terms(output, clips.targets)
                 if config.objective.confusion != "none":
-                    terms["confusion"] = self.confusion(output, clips.sources)
+                    terms["confusion"] = self.confusion(output, sources)
+                if config.objective.agreement_weight:
+                    told = disagreement(output.posterior, clips.moments)
+                    terms["agreement"] = told / config.model.latent_stride
             loss = total(terms, weights)
             losses.append(loss.detach())
             # Over the bands, so that one clipping norm serves any number of them.

@@ -31,6 +31,8 @@ class Clips:
     targets: dict[str, Tensor]
     noise: Tensor
     """Of the posterior, shaped like z."""
+    moments: Tensor
+    """`(row,)`: inputs of one number are one moment of one score."""
 
 
 class Feed:
@@ -71,6 +73,7 @@ class Feed:
             dict(zip(self.targets, index, strict=True)),
             dict(zip(self.targets, audio.split(sizes), strict=True)),
             self._noise(seed, len(inputs)),
+            torch.arange(len(inputs), device=audio.device),
         )
 
     def _aligned(self, batch: dict[str, Tensor], seed: int, own: float) -> Clips:
@@ -101,7 +104,8 @@ class Feed:
         inputs = self.augment.spoil(inputs, seed)
         sources = torch.tensor([self.sources.index(source) for _, source in heard])
         sources = sources.to(self.loader.device)
-        return Clips(inputs, sources, rows, targets, self._noise(seed, len(inputs)))
+        played = torch.tensor([i for i, _ in heard], device=self.loader.device)
+        return Clips(inputs, sources, rows, targets, self._noise(seed, len(inputs)), played)
 
     def _noise(self, seed: int, rows: int) -> Tensor:
         frames = self.config.clip_samples // self.config.latent_hop

@@ -76,6 +76,30 @@ def confusion_bound(logits: Tensor, labels: Tensor) -> Tensor:
     return (math.log(logits.shape[1]) - entropy).clamp_min(0.0)
 
 
+def disagreement(posterior: DiagonalGaussian, moments: Tensor) -> Tensor:
+    """Nats a latent frame that z tells of its source to who knows what is played.
+
+    Renders of one moment should be one posterior. The mean divergence of each from the Gaussian
+    with the mean and variance of their mixture bounds the information that z has of which of them
+    it was, and is 0 where all are equal. With the critic's lower bound it closes in from above.
+
+    Args:
+        posterior: rows of `(row, latent, frame)`.
+        moments: `(row,)` numbers from 0 up; rows of one number are one moment.
+    """
+    count = int(moments.max()) + 1
+    rows = torch.bincount(moments, minlength=count).clamp_min(1).float()[:, None, None]
+
+    def mean(x: Tensor) -> Tensor:
+        return x.new_zeros(count, *x.shape[1:]).index_add(0, moments, x) / rows
+
+    centre = mean(posterior.mean)
+    offset = posterior.mean - centre[moments]
+    variance = mean(posterior.logvar.exp() + offset.square())
+    nats = 0.5 * (variance[moments].log() - posterior.logvar)
+    return nats.sum(dim=1).mean()
+
+
 def ramp(step: int, steps: int, share: float) -> float:
     """Rise from 0 to 1 over the first `share` of the steps."""
     return 1.0 if share == 0 else min(1.0, step / max(1.0, share * steps))
@@ -89,6 +113,9 @@ def weights_at(config: ObjectiveConfig, step: int, steps: int, waveform: bool) -
     }
     if config.confusion != "none":
         weights["confusion"] = config.confusion_weight * ramp(step, steps, config.confusion_ramp)
+    if config.agreement_weight:
+        # It comes with the confusion, whose other half it is.
+        weights["agreement"] = config.agreement_weight * ramp(step, steps, config.confusion_ramp)
     if waveform:
         weights["stft"] = config.stft_weight
     return weights

@@ -46,6 +46,8 @@ class Prepare:
     """Share of the recordings kept for tests."""
     seed: int = 0
     """Of the split."""
+    level: Number = None
+    """Loudness (RMS) to bring each recording to, in dB of full scale; as it is when left out."""
 
     common: Plain = field(default_factory=Common)
 
@@ -61,6 +63,7 @@ class Prepare:
             valid=self.valid,
             test=self.test,
             seed=self.seed,
+            level=self.level,
         )
         skipped = [{"path": path, "reason": reason} for path, reason in report.skipped]
         facts = {"store": report.store, "recordings": len(report.entries), "skipped": skipped}

@@ -1,0 +1,51 @@
+"""Back-translation: pairs for a model that has none, made by the model itself."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from audiovae.audio.augment import mix_seed
+from audiovae.model.autoencoder import AudioVAE
+from audiovae.training.feed import Clips
+
+
+@torch.no_grad()
+def translated(
+    model: AudioVAE, features: Tensor, clips: Clips, share: float, seed: int
+) -> tuple[Tensor, Tensor]:
+    """Let the encoder hear some rows as the model plays them in another domain.
+
+    The target stays the true recording, so the encoder has to find what is played in a sound of
+    another instrument, however imperfect, and the decoder has to give its own instrument to it:
+    what a transfer asks of both. From machine translation without parallel text (Sennrich et
+    al., "Improving neural machine translation models with monolingual data", 2016; Lample et al.,
+    2018).
+
+    Args:
+        model: that trains; as it is now it plays, and learns nothing from that.
+        features: `(row, n_mels, frame)` as `model.read` gives them.
+        clips: unpaired rows, each decoded by its own domain.
+        share: of the rows that are translated.
+        seed: of the step.
+
+    Returns:
+        Features, and the domains' numbers `(row,)` that are now heard.
+    """
+    domains, heard = list(clips.rows), clips.sources.clone()
+    for number, domain in enumerate(domains):
+        for row in clips.rows[domain].tolist():
+            if mix_seed(seed, row, 8) < share * 2**63:
+                other = number + 1 + mix_seed(seed, row, 9) % (len(domains) - 1)
+                heard[row] = other % len(domains)
+    changed = (heard != clips.sources).nonzero().flatten()
+    if len(changed) == 0:
+        return features, heard
+    features = features.clone()
+    z = model.encoder(features[changed]).mean
+    for number, domain in enumerate(domains):
+        played = heard[changed] == number
+        if bool(played.any()):
+            frames = model.playable(model.decode(z[played], domain))
+            features[changed[played]] = model.normalised(frames).to(features.dtype)
+    return features, heard
