@@ -12,6 +12,7 @@ from audiovae.evaluation.timbre import TimbreClassifier
 from audiovae.metrics import content
 from audiovae.metrics.distances import log_spectral_distance, mel_distance, stft_distance
 from audiovae.metrics.transcribe import FRAME_RATE, Transcription, transcribe
+from audiovae.metrics.visqol import visqol
 
 SILENT_DB = -50.0
 """Mean power in decibels of full scale under which a recording is left out."""
@@ -34,6 +35,7 @@ FIGURES = {
     "lsd": Figure("log-spectral distance", "LSD, dB", True),
     "mel": Figure("mel distance", "mel", True),
     "stft": Figure("STFT distance", "STFT", True),
+    "visqol": Figure("ViSQOL", "ViSQOL", False),
     "hit": Figure("timbre hit rate", "hit rate", False),
     "kept": Figure("still sounds like the source", "kept", True),
     "pitch_set": Figure("pitch-set agreement", "pitch sets", False),
@@ -60,13 +62,25 @@ def measure_distances(made: np.ndarray, truth: np.ndarray, rate: int) -> dict[st
 
     The sound is scaled first, so that the figures speak of it and not of a volume knob.
     """
-    loudness = [np.sqrt(np.square(x, dtype=np.float64).mean(-1)) for x in (made, truth)]
-    scale = loudness[1] / np.maximum(loudness[0], QUIET)
-    levelled = made * scale[:, None].astype(np.float32)
+    levelled = _levelled(made, truth)
     return {
         "mel": mel_distance(levelled, truth, rate),
         "stft": stft_distance(levelled, truth),
     }
+
+
+def measure_quality(made: np.ndarray, truth: np.ndarray, rate: int) -> dict[str, np.ndarray]:
+    """Judge a way there and back, `made (segment, sample)`, next to what went in.
+
+    It takes seconds a segment, and says little of two performances that differ.
+    """
+    return {"visqol": visqol(_levelled(made, truth), truth, rate)}
+
+
+def _levelled(made: np.ndarray, truth: np.ndarray) -> np.ndarray:
+    loudness = [np.sqrt(np.square(x, dtype=np.float64).mean(-1)) for x in (made, truth)]
+    scale = loudness[1] / np.maximum(loudness[0], QUIET)
+    return made * scale[:, None].astype(np.float32)
 
 
 def measure_timbre(

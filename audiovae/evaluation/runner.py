@@ -14,6 +14,7 @@ from audiovae.evaluation.figures import (
     measure_content,
     measure_distances,
     measure_lsd,
+    measure_quality,
     measure_timbre,
 )
 from audiovae.evaluation.systems import System
@@ -31,9 +32,15 @@ class Scope:
     """The first so many of them are measured in every other way too."""
     unseen: bool
     """Whether sources that trained nothing are measured too."""
+    quality: bool = False
+    """Whether ViSQOL judges what the way to log-mel and back costs."""
 
 
-SCOPES = {"quick": Scope(3, 0, False), "usual": Scope(24, 4, False), "full": Scope(24, 4, True)}
+SCOPES = {
+    "quick": Scope(3, 0, False),
+    "usual": Scope(24, 4, False),
+    "full": Scope(24, 4, True, True),
+}
 
 
 @dataclass(frozen=True)
@@ -90,7 +97,7 @@ def run_test(
                 if not segments:
                     continue
                 job = _Job(testset, system, source, target, tuple(segments), classifier)
-                figures = job.figures(cache, scope.heard)
+                figures = job.figures(cache, scope)
                 pairs.append(
                     Pair(system.name, source, target, source in targets, job.segments, figures)
                 )
@@ -115,14 +122,16 @@ class _Job:
     classifier: TimbreClassifier | None
     made: np.ndarray | None = None
 
-    def figures(self, cache: Cache, heard: int) -> Figures:
+    def figures(self, cache: Cache, scope: Scope) -> Figures:
         """Return all figures of the pair."""
         figures = cache.recall(self._key("lsd", self.segments), self._lsd)
-        few = self.segments[:heard]
+        few = self.segments[: scope.heard]
         if few:
             figures |= cache.recall(self._key("distances", few), lambda: self._distances(few))
         if few and self.classifier is not None and self.testset.has_notes:
             figures |= cache.recall(self._key("ear", few), lambda: self._ear(few))
+        if few and scope.quality and self.system.oracle and self.source == self.target:
+            figures |= cache.recall(self._key("quality", few), lambda: self._quality(few))
         return figures
 
     def _key(self, what: str, segments: Sequence[Segment]) -> dict[str, object]:
@@ -156,6 +165,10 @@ class _Job:
     def _distances(self, segments: Sequence[Segment]) -> Figures:
         made, truth = (x[: len(segments)] for x in (self._sound(), self._audio(self.target)))
         return measure_distances(made, truth, self.testset.sample_rate)
+
+    def _quality(self, segments: Sequence[Segment]) -> Figures:
+        made, truth = (x[: len(segments)] for x in (self._sound(), self._audio(self.target)))
+        return measure_quality(made, truth, self.testset.sample_rate)
 
     def _ear(self, segments: Sequence[Segment]) -> Figures:
         assert self.classifier is not None
