@@ -12,7 +12,7 @@ import audiovae
 
 DOMAINS = ["piano", "harpsichord", "organ", "guitar", "strings", "trumpet", "clarinet", "flute"]
 STAGES = ("sketch", "model", "apart", "vocoder", "join")
-DATA = """Trained on aligned renders of 260 scores, half of them made up, the others in the public
+DATA = """Trained on aligned renders of 420 scores, 223 of them made up, the others in the public
 domain: eight programs of FluidR3 GM, and 18 more (8 of MuseScore General) for the encoder alone."""
 
 
@@ -24,7 +24,7 @@ def main() -> None:
     parser.add_argument("--test", type=Path, help="folder that data/transfer_test.py made")
     parser.add_argument("--sketch-steps", type=int, default=6200)
     parser.add_argument("--steps", type=int, default=8000, help="of the model")
-    parser.add_argument("--apart-steps", type=int, default=7700, help="of its second training")
+    parser.add_argument("--apart-steps", type=int, default=14000, help="of its second training")
     parser.add_argument("--vocoder-steps", type=int, default=9000)
     parser.add_argument("--stages", nargs="+", choices=STAGES, default=STAGES)
     args = parser.parse_args()

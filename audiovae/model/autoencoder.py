@@ -139,9 +139,17 @@ class AudioVAE(nn.Module):
         """Map `z (batch, latent, frame)` to log-mel `(batch, n_mels, frame * stride)` in nats.
 
         With waveform features: to sound, `(batch, frame * stride * hop_length)`.
+
+        Unless it trains, a decoder is held to the loudest that its domain was heard in each band:
+        where partials of several notes meet, logarithms add up to what no sound would.
         """
-        out = self.decoder(domain)(z, self.shared).float()
-        return out if self.waveform else out * self.feature_std + self.feature_mean
+        decoder = self.decoder(domain)
+        out = decoder(z, self.shared).float()
+        if self.waveform:
+            return out
+        if not self.training:
+            out = torch.minimum(out, decoder.ceiling[:, None])
+        return out * self.feature_std + self.feature_mean
 
     def playable(self, features: Tensor) -> Tensor:
         """Bound log-mel frames as sound bounds them: a decoder may say less than the floor."""

@@ -93,10 +93,14 @@ class Decoder(nn.Module):
 
     raw_scale: nn.Parameter
 
+    ceiling: Tensor
+
     def __init__(self, config: Config) -> None:
         super().__init__()
         model = config.model
         self.config = config
+        # The loudest that each band is heard in the domain, normalised; set where training starts.
+        self.register_buffer("ceiling", torch.full((config.audio.n_mels,), torch.inf))
         self.trunk = Trunk(config) if model.share == "none" else None
         self.head = Head(config) if model.share != "film" else None
         self.film = (

@@ -24,6 +24,9 @@ from audiovae.tables import from_dict, to_dict
 
 STATISTICS_STEPS = 8
 """Batches from which the corpus' statistics are measured."""
+CEILING_STEPS = 32
+"""Batches from which the loudest frames of a domain are measured."""
+CEILING_QUANTILE = 0.999
 
 
 def open_corpus(path: str | Path, sample_rate: int) -> Store | FilesStore:
@@ -90,6 +93,20 @@ def hear_ranges(
         if heard is not None:
             ranges[domain] = [round(heard.low, 1), round(heard.high, 1)]
     return ranges
+
+
+@torch.no_grad()
+def hear_ceilings(model: AudioVAE, store: Store | FilesStore, domains: list[str]) -> None:
+    """Set the ceiling of each domain's decoder: what is exceeded in a thousandth of its frames."""
+    if model.waveform:
+        return
+    loader = _sampler(store, model.config, domains)
+    logmel = LogMel(model.config.audio)
+    batches = [loader.batch(step) for step in range(CEILING_STEPS)]
+    for domain in domains:
+        frames = logmel(torch.cat([batch[domain] for batch in batches])).to(model.device)
+        heard = model.normalised(frames).transpose(1, 2).flatten(0, 1)
+        model.decoder(domain).ceiling.copy_(heard.quantile(CEILING_QUANTILE, dim=0))
 
 
 def _sampler(store: Store | FilesStore, config: Config, domains: list[str]) -> Loader:

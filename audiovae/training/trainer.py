@@ -10,6 +10,7 @@ from audiovae.training.autoencoder import VAETask
 from audiovae.training.loop import Budget, run_task
 from audiovae.training.optimise import pick_device
 from audiovae.training.start import (
+    hear_ceilings,
     hear_ranges,
     history,
     measure,
@@ -56,6 +57,7 @@ def train(
     names = pick_domains(corpus, domains)
     statistics = measure(corpus, config, names)
     model = start_model(config, names, statistics, init).to(place)
+    hear_ceilings(model, corpus, names)
     task = VAETask(model, corpus, sources=corpus.domains)
     task.describe(
         run,
