@@ -163,12 +163,14 @@ class _Job:
         return measure_lsd(self._sound(), self._audio(self.target), self.testset.sample_rate)
 
     def _distances(self, segments: Sequence[Segment]) -> Figures:
-        made, truth = (x[: len(segments)] for x in (self._sound(), self._audio(self.target)))
-        return measure_distances(made, truth, self.testset.sample_rate)
+        return measure_distances(*self._both(len(segments)), self.testset.sample_rate)
 
     def _quality(self, segments: Sequence[Segment]) -> Figures:
-        made, truth = (x[: len(segments)] for x in (self._sound(), self._audio(self.target)))
-        return measure_quality(made, truth, self.testset.sample_rate)
+        return measure_quality(*self._both(len(segments)), self.testset.sample_rate)
+
+    def _both(self, count: int) -> tuple[np.ndarray, np.ndarray]:
+        """Return what the system makes of the first `count` segments, and the truth."""
+        return self._sound()[:count], self._audio(self.target)[:count]
 
     def _ear(self, segments: Sequence[Segment]) -> Figures:
         assert self.classifier is not None

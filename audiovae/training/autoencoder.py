@@ -11,7 +11,6 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from audiovae.audio.augment import mix_seed
 from audiovae.audio.features import LogMel
 from audiovae.config import TrainingConfig
 from audiovae.corpus.loader import Loader
@@ -186,14 +185,13 @@ class VAETask:
         seen = standardised(output.posterior.mean)
         return confusion_bound(self.critic(seen), spread(sources, seen))
 
-    def heard(self, clips: Clips, step: int, position: int) -> tuple[Tensor, Tensor]:
+    def heard(self, clips: Clips, step: int) -> tuple[Tensor, Tensor]:
         """Return what the encoder reads, and the domains' numbers that it sounds like."""
         settings, features = self.config.training, self.model.read(clips.inputs)
         share = settings.translated_share * ramp(step, self.steps, settings.translated_ramp)
         if share == 0 or len(self.targets) < 2:
             return features, clips.sources
-        seed = mix_seed(settings.seed, position, 1)
-        return translated(self.model, features, clips, share, seed)
+        return translated(self.model, features, clips, share)
 
     def step(self, step: int) -> dict[str, float]:
         """Take one training step and return its figures."""
@@ -206,7 +204,7 @@ class VAETask:
             position = step * config.training.accumulate + part
             clips = self.feed.clips(position, own_chance(config.training, step, self.steps))
             with autocast(self.device, config.training.precision):
-                features, sources = self.heard(clips, step, position)
+                features, sources = self.heard(clips, step)
                 output = self.model.reconstruct(features, clips.rows, clips.noise)
                 if config.objective.confusion == "adversarial":
                     seen = standardised(output.posterior.mean.detach())

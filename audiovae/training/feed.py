@@ -33,6 +33,8 @@ class Clips:
     """Of the posterior, shaped like z."""
     moments: Tensor
     """`(row,)`: inputs of one number are one moment of one score."""
+    seed: int
+    """Of the step, for what else is drawn."""
 
 
 class Feed:
@@ -74,6 +76,7 @@ class Feed:
             dict(zip(self.targets, audio.split(sizes), strict=True)),
             self._noise(seed, len(inputs)),
             torch.arange(len(inputs), device=audio.device),
+            seed,
         )
 
     def _aligned(self, batch: dict[str, Tensor], seed: int, own: float) -> Clips:
@@ -105,7 +108,7 @@ class Feed:
         sources = torch.tensor([self.sources.index(source) for _, source in heard])
         sources = sources.to(self.loader.device)
         played = torch.tensor([i for i, _ in heard], device=self.loader.device)
-        return Clips(inputs, sources, rows, targets, self._noise(seed, len(inputs)), played)
+        return Clips(inputs, sources, rows, targets, self._noise(seed, len(inputs)), played, seed)
 
     def _noise(self, seed: int, rows: int) -> Tensor:
         frames = self.config.clip_samples // self.config.latent_hop

@@ -12,7 +12,7 @@ from audiovae.training.feed import Clips
 
 @torch.no_grad()
 def translated(
-    model: AudioVAE, features: Tensor, clips: Clips, share: float, seed: int
+    model: AudioVAE, features: Tensor, clips: Clips, share: float
 ) -> tuple[Tensor, Tensor]:
     """Let the encoder hear some rows as the model plays them in another domain.
 
@@ -27,7 +27,6 @@ def translated(
         features: `(row, n_mels, frame)` as `model.read` gives them.
         clips: unpaired rows, each decoded by its own domain.
         share: of the rows that are translated.
-        seed: of the step.
 
     Returns:
         Features, and the domains' numbers `(row,)` that are now heard.
@@ -35,8 +34,8 @@ def translated(
     domains, heard = list(clips.rows), clips.sources.clone()
     for number, domain in enumerate(domains):
         for row in clips.rows[domain].tolist():
-            if mix_seed(seed, row, 8) < share * 2**63:
-                other = number + 1 + mix_seed(seed, row, 9) % (len(domains) - 1)
+            if mix_seed(clips.seed, row, 8) < share * 2**63:
+                other = number + 1 + mix_seed(clips.seed, row, 9) % (len(domains) - 1)
                 heard[row] = other % len(domains)
     changed = (heard != clips.sources).nonzero().flatten()
     if len(changed) == 0:
