@@ -147,15 +147,20 @@ class AugmentConfig:
     room_db: float = 0.0
     """Encoder only: most energy of a room's tail, in decibels over the dry sound's."""
     room_probability: float = 0.0
+    envelope_probability: float = 0.0
+    """Encoder only, log-mel features: probability that bands decay or linger otherwise."""
+    envelope_depth: float = 0.7
+    """Most of a band's height in nats that such a row loses to what it holds, as a share."""
     clean_probability: float = 0.0
     """Encoder only: probability that a row is left as it is, whatever was drawn for it."""
 
     def __post_init__(self) -> None:
-        chances = ("tuning", "detune", "noise", "room", "clean")
+        chances = ("tuning", "detune", "noise", "room", "envelope", "clean")
         for name in ("polarity", *(f"{chance}_probability" for chance in chances)):
             require(0 <= getattr(self, name) <= 1, f"{name} must lie between 0 and 1")
         for name in ("gain_db", "tuning", "detune", "eq_db"):
             require(getattr(self, name) >= 0, f"{name} must not be negative")
+        require(0 <= self.envelope_depth <= 1, "envelope_depth must lie between 0 and 1")
         require(self.noise_db <= 0, "noise_db must not be positive")
         require(-60 <= self.room_db <= 20, "room_db must lie between -60 and 20")
 
@@ -265,6 +270,11 @@ class Config:
             self.training.translated_share == 0
             or (self.training.pairing == "none" and self.audio.features == "logmel"),
             "translated_share needs training.pairing = none and audio.features = logmel",
+        )
+
+        require(
+            self.augment.envelope_probability == 0 or self.audio.features == "logmel",
+            "envelope_probability needs audio.features = logmel: bands are what it shapes",
         )
 
     @property

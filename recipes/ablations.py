@@ -1,4 +1,4 @@
-"""What each part of the default model is worth: the same training without it, in one table.
+"""What each part of the default model is worth: the same training without or with it, in one table.
 
     python recipes/ablations.py music runs/ablations --steps 4000 --test held-out
 
@@ -18,6 +18,7 @@ VARIANTS: dict[str, dict[str, object]] = {
     "unpaired": {},
     "no confusion": {"objective.confusion": "none"},
     "no augmentation": {f"augment.{name}": 0.0 for name in LOUD + SPOILT},
+    "other envelopes": {"augment.envelope_probability": 0.7},
     "one trunk": {"model.share": "trunk"},
     "one decoder, FiLM": {"model.share": "film"},
 }
@@ -33,7 +34,7 @@ def main() -> None:
     parser.add_argument("--test", type=Path, help="folder that data/transfer_test.py made")
     args = parser.parse_args()
     store, systems = args.output / "store", []
-    print(audiovae.prepare(args.music, store).table())
+    print(audiovae.prepare(args.music, store, level=-20.0).table())
     for name in args.variants:
         run = args.output / name.replace(",", "").replace(" ", "-")
         config = audiovae.load_config("base", VARIANTS[name])

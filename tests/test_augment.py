@@ -190,3 +190,20 @@ def test_mixed_seeds_fit_a_generator_and_depend_on_the_order(parts):
     assert 0 <= seed < 2**63
     if parts != parts[::-1]:
         assert seed != mix_seed(*parts[::-1])
+
+
+def test_envelopes_change_as_many_rows_as_asked_and_no_clean_one():
+    heights = 6 * torch.rand(200, 4, 40)
+    shape = augment(envelope_probability=0.6).reshape
+    out = shape(heights, 3, 86.0)
+    changed = (out != heights).flatten(1).any(1)
+    assert 95 < int(changed.sum()) < 145
+    assert torch.equal(out, shape(heights, 3, 86.0))
+    assert not torch.equal(out, shape(heights, 4, 86.0))
+    assert torch.equal(shape(heights[50:60], 3, 86.0, range(50, 60)), out[50:60])
+    clean = augment(envelope_probability=1.0, clean_probability=0.5)
+    audio = white(200, 512)
+    kept = (augment(eq_db=6.0, clean_probability=0.5).spoil(audio, 3) == audio).all(1)
+    left = (clean.reshape(heights, 3, 86.0) == heights).flatten(1).all(1)
+    assert torch.equal(kept, left) and 70 < int(left.sum()) < 130
+    assert augment().reshape(heights, 3, 86.0) is heights

@@ -15,6 +15,7 @@ from audiovae.audio.effects import (
     fast_length,
     gain,
     polarity,
+    reshape_envelopes,
     retune,
     reverberate,
 )
@@ -134,3 +135,39 @@ def test_a_room_rings_on_after_a_click_and_dies_by_its_time():
         third, width = round(RATE * time / 3), RATE // 20
         levels = [level_db(row[None, 100 + i : 100 + i + width]) for i in (0, third)]
         assert abs(float(levels[0] - levels[1]) - 20) < 2
+
+
+def steps(*heights, frames=100):
+    """A band that stays at each height for some frames, after silence: `(1, 1, frame)`."""
+    return torch.tensor([0.0, *heights]).repeat_interleave(frames)[None, None]
+
+
+def one(*values):
+    return [torch.tensor([float(value)]) for value in values]
+
+
+def test_held_band_decays_by_its_depth_and_time_constant():
+    held = steps(8.0)
+    out = reshape_envelopes(held, *one(0.5, 0.2, math.inf), 100.0)[0, 0, 100:]
+    assert float(out.max()) == pytest.approx(8.0) and int(out.argmax()) == 0
+    lost = (8.0 - out) / (8.0 - out[-1])
+    assert float(lost[20]) == pytest.approx(1 - math.exp(-1), abs=0.05)
+    # It ends at half of what it was, both counted from the loudest frame.
+    first = 8 * (1 - 0.5 * (1 - math.exp(-0.05)))
+    assert float(out[-1]) == pytest.approx(8 - first + 4, abs=0.05)
+
+
+def test_band_lingers_as_slowly_as_its_release():
+    out = reshape_envelopes(steps(8.0, 0.0), *one(0.0, 0.2, 5.0), 100.0)[0, 0]
+    assert torch.equal(out[:200], steps(8.0, 0.0)[0, 0, :200])
+    torch.testing.assert_close(out[200:], 8 - 0.05 * torch.arange(1, 101), atol=1e-3, rtol=0)
+
+
+def test_envelope_without_depth_and_release_is_the_identity_and_the_peak_stays():
+    heights = (4 * white(3, 60)).reshape(3, 5, 12).clamp_min(0)
+    none = torch.zeros(3), torch.full((3,), 0.2), torch.full((3,), math.inf)
+    torch.testing.assert_close(reshape_envelopes(heights, *none, 86.0), heights)
+    deep = torch.full((3,), 0.9), torch.full((3,), 0.1), torch.full((3,), 1.0)
+    out = reshape_envelopes(heights, *deep, 86.0)
+    torch.testing.assert_close(out.amax((1, 2)), heights.amax((1, 2)))
+    assert float(out.min()) >= 0 and not torch.allclose(out, heights)

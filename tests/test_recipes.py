@@ -59,6 +59,22 @@ def test_unpaired_recipes_prepare_and_train(name: str, options: list[str], tmp_p
 
 
 @pytest.mark.slow
+def test_translation_goes_from_one_decoder_to_each_domains_own(tmp_path: Path) -> None:
+    music = write_tones(tmp_path / "music", ["viola", "oboe"])
+    held_out = write_tones(tmp_path / "held-out", ["viola", "oboe"], pieces=1, notes=17)
+    run = tmp_path / "run"
+    said = succeed(
+        ROOT / "recipes" / "translation.py", music, run, "--pool-steps", 2, "--steps", 2,
+        "--test", held_out,
+    )  # fmt: skip
+    assert "transfer, log-spectral distance: " in said
+    header = json.loads((run / "apart" / "checkpoint" / "config.json").read_text())
+    assert header["domains"] == ["oboe", "viola"]
+    assert header["provenance"]["init"]["steps"] == 2
+    assert len(list((run / "pool" / "all").glob("*/*.wav"))) == 6
+
+
+@pytest.mark.slow
 def test_orchestra_goes_through_its_stages(tmp_path: Path) -> None:
     domains = script("orchestra", "recipes").DOMAINS
     renders = write_tones(tmp_path / "renders", [*domains, "x-viola"])

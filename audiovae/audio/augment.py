@@ -18,6 +18,7 @@ from audiovae.audio.effects import (
     equalise,
     gain,
     polarity,
+    reshape_envelopes,
     retune,
     reverberate,
 )
@@ -41,6 +42,10 @@ ROOM_RANGE_DB = 15.0
 """A room's energy is drawn from this far below the loudest up to the loudest."""
 TAIL_SECONDS = 0.75
 """Of a room's tail that are heard: after them it is 30 dB down, or more."""
+HOLD_SECONDS = (0.08, 1.0)
+"""Shortest and longest time constant in which a held band loses height."""
+RELEASE_NATS = (0.9, 26.0)
+"""Slowest and fastest release of the half of the envelopes that have one, in nats a second."""
 UNIFORMS = 14
 """Uniform draws a row: adding one at the end leaves the others as they were."""
 
@@ -159,6 +164,43 @@ class Augment:
         source[clean] = audio[clean]
         return source
 
+    @torch.no_grad()
+    def reshape(
+        self,
+        heights: Tensor,
+        generator_seed: int,
+        frame_rate: float,
+        rows: Sequence[int] | None = None,
+    ) -> Tensor:
+        """Give some rows other envelopes: they decay, or linger, as other instruments do.
+
+        Args:
+            heights: `(batch, band, frame)` log amplitudes in nats above the floor; left as it is.
+            generator_seed: seed of this batch. Rows that `spoil` leaves clean are left here too.
+            frame_rate: frames a second.
+            rows: global index of each row, as in `__call__`.
+        """
+        config, rows = self.config, _indices(heights, rows)
+        if config.envelope_probability == 0 or not rows:
+            return heights
+        clean = self._draw(generator_seed, rows)[0][:, 13] < config.clean_probability
+        drawn = torch.empty(len(rows), 5)
+        generator = torch.Generator()
+        for i, row in enumerate(rows):
+            drawn[i].uniform_(generator=generator.manual_seed(mix_seed(generator_seed, row, 4)))
+        chosen = ((drawn[:, 0] < config.envelope_probability) & ~clean).nonzero().squeeze(1)
+        uniform, chosen = drawn[chosen].to(heights.device), chosen.to(heights.device)
+        free = torch.full_like(uniform[:, 3], math.inf)
+        shaped = heights.clone()
+        shaped[chosen] = reshape_envelopes(
+            heights[chosen],
+            config.envelope_depth * uniform[:, 1],
+            _between(HOLD_SECONDS, uniform[:, 2]),
+            torch.where(uniform[:, 3] < 0.5, _between(RELEASE_NATS, uniform[:, 4]), free),
+            frame_rate,
+        )
+        return shaped
+
     def _draw(self, seed: int, rows: Sequence[int]) -> tuple[Tensor, Tensor]:
         """Return uniform `(batch, UNIFORMS)` and normal `(batch, EQ_WAVES)` draws on the CPU."""
         generator = torch.Generator()
@@ -209,3 +251,9 @@ def _indices(audio: Tensor, rows: Sequence[int] | None) -> Sequence[int]:
 def _chosen(uniform: Tensor, probability: float, device: torch.device) -> Tensor:
     """Return the indices of rows whose draw falls below `probability`."""
     return (uniform < probability).nonzero().squeeze(1).to(device)
+
+
+def _between(ends: tuple[float, float], uniform: Tensor) -> Tensor:
+    """Map 0 to 1 to the range between two ends, by ratio."""
+    low, high = ends
+    return low * (high / low) ** uniform

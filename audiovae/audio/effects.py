@@ -16,6 +16,8 @@ CPU_ROWS, GPU_ROWS = 1, 64
 """Rows interpolated at once: what stays in a core's cache, what fills a GPU."""
 EQ_TAIL = 4096
 """Zeros after a clip that take what the equaliser smears over its edges."""
+HELD_FRAMES = 12
+"""First frames of a clip that tell what was held before it."""
 
 
 def gain(audio: Tensor, db: Tensor) -> Tensor:
@@ -156,3 +158,36 @@ def _sinc_kernel(like: Tensor) -> Tensor:
     window = torch.cos(distance * (math.pi / (TAPS + 1))).square()
     kernel = torch.sinc(distance) * window
     return kernel / kernel.sum(-1, keepdim=True)
+
+
+def reshape_envelopes(
+    heights: Tensor, depth: Tensor, seconds: Tensor, release: Tensor, frame_rate: float
+) -> Tensor:
+    """Let each band of a spectrogram decay, or linger, as it would on another instrument.
+
+    What a band holds on to is taken from it in part, as of a string that is struck and rings out;
+    and no band falls faster than its row's release, as in a room or on a held pedal.
+
+    Args:
+        heights: `(batch, band, frame)` log amplitudes in nats above a floor, not negative.
+        depth: `(batch,)`, share of the height that is lost to what was held.
+        seconds: `(batch,)`, time constant of the loss.
+        release: `(batch,)`, most nats a second that a band may fall.
+        frame_rate: frames a second.
+
+    Returns:
+        `(batch, band, frame)`: the loudest of each row is as loud as it was, and what comes down
+        to the floor stays there.
+    """
+    depth, release = depth[:, None], release[:, None] / frame_rate
+    pace = 1 - torch.exp(-1 / (seconds[:, None] * frame_rate))
+    # Before the clip a band held half of what it begins with.
+    held = heights[..., :HELD_FRAMES].mean(dim=2) / 2
+    shaped, last = [], torch.zeros_like(held)
+    for height in heights.unbind(dim=2):
+        held = held + pace * (height - held)
+        last = torch.maximum((height - depth * held).clamp_min(0), last - release)
+        shaped.append(last)
+    out = torch.stack(shaped, dim=2)
+    lost = heights.amax(dim=(1, 2), keepdim=True) - out.amax(dim=(1, 2), keepdim=True)
+    return torch.where(out > 0, out + lost, out)

@@ -187,7 +187,7 @@ class VAETask:
 
     def heard(self, clips: Clips, step: int) -> tuple[Tensor, Tensor]:
         """Return what the encoder reads, and the domains' numbers that it sounds like."""
-        settings, features = self.config.training, self.model.read(clips.inputs)
+        settings, features = self.config.training, self.feed.read(self.model, clips)
         share = settings.translated_share * ramp(step, self.steps, settings.translated_ramp)
         if share == 0 or len(self.targets) < 2:
             return features, clips.sources

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -11,6 +12,7 @@ from torch import Tensor
 from audiovae.audio.augment import Augment, mix_seed
 from audiovae.config import Config
 from audiovae.corpus.loader import Loader
+from audiovae.model.autoencoder import AudioVAE
 
 HEARINGS = 2
 """Domains that each moment of an aligned batch is encoded from."""
@@ -61,6 +63,19 @@ class Feed:
         if self.config.training.pairing == "aligned":
             return self._aligned(batch, seed, own)
         return self._unpaired(batch, seed)
+
+    def read(self, model: AudioVAE, clips: Clips) -> Tensor:
+        """Return what the encoder reads of clips, `(row, n_features, frame)`.
+
+        Log-mel frames get the envelopes that the augmentation draws.
+        """
+        audio = self.config.audio
+        if audio.features == "waveform":
+            return model.read(clips.inputs)
+        floor = math.log(audio.log_floor)
+        heights = model.features(clips.inputs) - floor
+        shaped = self.augment.reshape(heights, clips.seed, audio.frame_rate)
+        return model.normalised(shaped + floor)
 
     def _unpaired(self, batch: dict[str, Tensor], seed: int) -> Clips:
         """Each domain decodes its own clips."""
