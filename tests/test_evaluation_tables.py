@@ -6,10 +6,12 @@ import numpy as np
 import pytest
 
 from audiovae.evaluation.cache import Cache
+from audiovae.evaluation.music import compare_music
 from audiovae.evaluation.report import as_markdown, draw_pairs, write_report
 from audiovae.evaluation.runner import Pair
 from audiovae.evaluation.summary import summarise_pairs
 from audiovae.evaluation.testset import Segment
+from audiovae.evaluation.testset_files import Note
 
 SEGMENTS = tuple(Segment(f"piece-{i}", 0.0) for i in range(4))
 
@@ -100,3 +102,33 @@ def test_without_a_folder_nothing_is_kept():
     for _ in range(2):
         Cache(None).recall({}, lambda: calls.append(1) or {})
     assert len(calls) == 2
+
+
+class Scores:
+    """As much of a test set as the kinds of music look at: piece-0 has one voice."""
+
+    def notes(self, segment):
+        number = int(segment.piece[-1])
+        count, pitch = (8, 57) if number < 2 else (56, 74)
+        return [Note(0.1 * i, 0.1, pitch, 64) for i in range(count)]
+
+    def monophonic(self, piece):
+        return piece == "piece-0"
+
+
+def test_kinds_of_music_are_compared_on_transfers_alone():
+    near_in_one_voice = pair("model", "a", "b", 0)
+    near_in_one_voice.figures["lsd"][:] = [2.0, 4.0, 6.0, 10.0]
+    table = compare_music([near_in_one_voice, *PAIRS[2:3], *PAIRS[5:]], Scores())
+    means = {kind: row["mean"] for kind, row in table["model"].items()}
+    assert means == {
+        "single lines": pytest.approx(2),
+        "several voices": pytest.approx(20 / 3),
+        "mean key below C4": pytest.approx(3),
+        "mean key from C5": pytest.approx(8),
+        "under 3 notes a second": pytest.approx(3),
+        "6 notes a second and more": pytest.approx(8),
+    }
+    assert table["model"]["several voices"]["segments"] == 3
+    text = as_markdown(evaluation() | {"music": table})
+    assert "| single lines | 2.00 (2.00–2.00) |" in text

@@ -14,6 +14,7 @@ from audiovae.apps.progress import Progress
 from audiovae.errors import CorpusError, UserError
 from audiovae.evaluation.cache import Cache
 from audiovae.evaluation.latent import probe_latent
+from audiovae.evaluation.music import compare_music
 from audiovae.evaluation.recordings import Recordings, measure_recordings
 from audiovae.evaluation.report import write_report
 from audiovae.evaluation.runner import SCOPES, Pair, Scope, find_sources, run_test
@@ -67,8 +68,9 @@ def evaluate(
         progress: whether to show any.
 
     Returns:
-        What `evaluation.json` holds: `systems` (system to group to figure), `pairs`, `probe`,
-        `cost`; and `recordings`, where there are some.
+        What `evaluation.json` holds: `systems` (system to group to figure), `music` (system to
+        kind of music to distance), `pairs`, `probe`, `cost`; and `recordings`, where there are
+        some.
 
     Raises:
         CorpusError: when the folder has no aligned renders of the model's domains.
@@ -112,6 +114,7 @@ def evaluate(
         "test": testset.fingerprint,
         "scope": scope,
         "systems": summarise_pairs(pairs),
+        "music": compare_music(pairs, testset) if testset.has_notes else None,
         "pairs": [_as_row(p) for p in pairs],
         "classifier": None if classifier is None else classifier.accuracy,
         "probe": probe_latent(model, testset, targets, seed=seed) if len(targets) > 1 else None,

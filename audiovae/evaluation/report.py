@@ -38,6 +38,8 @@ def as_markdown(evaluation: dict[str, Any]) -> str:
         rows = {n: t[group] for n, t in evaluation["systems"].items() if group in t}
         if rows:
             lines += [f"## {title}", "", *_table(rows), ""]
+    if evaluation.get("music"):
+        lines += ["## Kinds of music: LSD of transfers, dB", "", *_music(evaluation["music"]), ""]
     if evaluation.get("recordings"):
         lines += ["## Real recordings", "", *_recordings(evaluation["recordings"]), ""]
     if evaluation.get("probe"):
@@ -74,6 +76,15 @@ def _cell(row: dict[str, Any] | None) -> str:
     if "low" in row:
         text += f" ({row['low']:.2f}–{row['high']:.2f})"
     return text + (f", {100 * row['share']:.0f} %" if "share" in row else "")
+
+
+def _music(table: dict[str, Any]) -> list[str]:
+    kinds = list(dict.fromkeys(kind for row in table.values() for kind in row))
+    lines = ["| music | " + " | ".join(table) + " |", "|---|" + "--:|" * len(table)]
+    for kind in kinds:
+        cells = [_cell(row.get(kind)) for row in table.values()]
+        lines.append(f"| {kind} | " + " | ".join(cells) + " |")
+    return lines
 
 
 def _recordings(found: dict[str, Any]) -> list[str]:
