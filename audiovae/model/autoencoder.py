@@ -135,19 +135,20 @@ class AudioVAE(nn.Module):
         """
         return self.encoder(self.read(audio))
 
-    def decode(self, z: Tensor, domain: str) -> Tensor:
+    def decode(self, z: Tensor, domain: str, *, bounded: bool | None = None) -> Tensor:
         """Map `z (batch, latent, frame)` to log-mel `(batch, n_mels, frame * stride)` in nats.
 
         With waveform features: to sound, `(batch, frame * stride * hop_length)`.
 
-        Unless it trains, a decoder is held to the loudest that its domain was heard in each band:
-        where partials of several notes meet, logarithms add up to what no sound would.
+        When `bounded` (left out: unless it trains), a decoder is held to the loudest that its
+        domain was heard in each band: where partials of several notes meet, logarithms add up to
+        what no sound would.
         """
         decoder = self.decoder(domain)
         out = decoder(z, self.shared).float()
         if self.waveform:
             return out
-        if not self.training:
+        if not self.training if bounded is None else bounded:
             out = torch.minimum(out, decoder.ceiling[:, None])
         return out * self.feature_std + self.feature_mean
 

@@ -22,6 +22,8 @@ from audiovae.training.start import hear_ceilings, open_corpus
 
 ROWS = 12
 """Clips in a step: all of one domain."""
+TRANSLATED = 0.75
+"""Share of the clips that are heard as the model's other decoders play them: nearly pairs."""
 
 
 def add_domain(
@@ -66,10 +68,11 @@ def add_domain(
     if output.exists() and not (output / "config.json").is_file():
         raise UserError(f"{output} exists and is no checkpoint: choose another output folder")
     work = output.with_name(f".{output.name}.run")
-    corpus = _corpus(Path(source), name, work, model.config.audio.sample_rate, progress)
+    corpus = _corpus(Path(source), name, work, model, progress)
     settings = dataclasses.replace(
-        model.config.training, seed=seed, rows=ROWS, pairing="none", accumulate=1
-    )
+        model.config.training, seed=seed, rows=ROWS, pairing="none", accumulate=1,
+        translated_share=0.0 if model.waveform else TRANSLATED, translated_ramp=0.0,
+    )  # fmt: skip
     objective = dataclasses.replace(model.config.objective, confusion="none", agreement_weight=0.0)
     config = dataclasses.replace(model.config, training=settings, objective=objective)
 
@@ -108,9 +111,10 @@ def add_domain(
 
 
 def _corpus(
-    source: Path, name: str, work: Path, sample_rate: int, progress: bool
+    source: Path, name: str, work: Path, model: AudioVAE, progress: bool
 ) -> Store | FilesStore:
     """Return a store that has the domain: `source` itself, or one prepared from its files."""
+    sample_rate = model.config.audio.sample_rate
     if not source.is_dir():
         raise CorpusError(f"no folder of recordings or store at {source}")
     if (source / "store.json").is_file():
@@ -118,11 +122,15 @@ def _corpus(
         if name not in store.domains:
             raise CorpusError(f"{source} has no domain {name!r}; it has {', '.join(store.domains)}")
         return store
+    # As loud as what the encoder was trained on.
+    level = min(max(model.statistics.loudness, -60.0), 0.0)
     link = work / "source" / name
     link.parent.mkdir(parents=True, exist_ok=True)
     if not link.is_symlink():
         link.symlink_to(source.resolve(), target_is_directory=True)
-    report = prepare(link.parent, work / "store", sample_rate=sample_rate, progress=progress)
+    report = prepare(
+        link.parent, work / "store", sample_rate=sample_rate, level=level, progress=progress
+    )
     if progress:
         print(report.table())
     return Store.open(work / "store")

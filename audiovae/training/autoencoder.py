@@ -90,6 +90,8 @@ class VAETask:
         self.targets = targets or model.domains
         self.aligned = settings.pairing == "aligned"
         self.sources = (sources or self.targets) if self.aligned else self.targets
+        # Whose transfers may be heard: where nothing but new decoders trains, the old ones' too.
+        self.players = model.domains if frozen else self.targets
         # The target is always a log-mel, whatever the encoder reads.
         self.logmel = LogMel(self.config.audio).to(self.device)
         self.spectral = SpectralLoss(self.config.audio).to(self.device) if model.waveform else None
@@ -189,9 +191,9 @@ class VAETask:
         """Return what the encoder reads, and the domains' numbers that it sounds like."""
         settings, features = self.config.training, self.feed.read(self.model, clips)
         share = settings.translated_share * ramp(step, self.steps, settings.translated_ramp)
-        if share == 0 or len(self.targets) < 2:
+        if share == 0 or len(self.players) < 2:
             return features, clips.sources
-        return translated(self.model, features, clips, share)
+        return translated(self.model, features, clips, share, self.players)
 
     def step(self, step: int) -> dict[str, float]:
         """Take one training step and return its figures."""

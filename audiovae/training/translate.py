@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import torch
 from torch import Tensor
 
@@ -12,7 +14,7 @@ from audiovae.training.feed import Clips
 
 @torch.no_grad()
 def translated(
-    model: AudioVAE, features: Tensor, clips: Clips, share: float
+    model: AudioVAE, features: Tensor, clips: Clips, share: float, players: Sequence[str]
 ) -> tuple[Tensor, Tensor]:
     """Let the encoder hear some rows as the model plays them in another domain.
 
@@ -27,24 +29,27 @@ def translated(
         features: `(row, n_mels, frame)` as `model.read` gives them.
         clips: unpaired rows, each decoded by its own domain.
         share: of the rows that are translated.
+        players: domains that a row may be heard in, its own among them; two or more.
 
     Returns:
-        Features, and the domains' numbers `(row,)` that are now heard.
+        Features, and the players' numbers `(row,)` that are now heard.
     """
-    domains, heard = list(clips.rows), clips.sources.clone()
-    for number, domain in enumerate(domains):
-        for row in clips.rows[domain].tolist():
-            if mix_seed(clips.seed, row, 8) < share * 2**63:
-                other = number + 1 + mix_seed(clips.seed, row, 9) % (len(domains) - 1)
-                heard[row] = other % len(domains)
-    changed = (heard != clips.sources).nonzero().flatten()
+    own = torch.empty_like(clips.sources)
+    for domain, rows in clips.rows.items():
+        own[rows] = players.index(domain)
+    heard, count = own.clone(), len(players)
+    for row, number in enumerate(own.tolist()):
+        if mix_seed(clips.seed, row, 8) < share * 2**63:
+            other = number + 1 + mix_seed(clips.seed, row, 9) % (count - 1)
+            heard[row] = other % count
+    changed = (heard != own).nonzero().flatten()
     if len(changed) == 0:
         return features, heard
     features = features.clone()
     z = model.encoder(features[changed]).mean
-    for number, domain in enumerate(domains):
+    for number, domain in enumerate(players):
         played = heard[changed] == number
         if bool(played.any()):
-            frames = model.playable(model.decode(z[played], domain))
+            frames = model.playable(model.decode(z[played], domain, bounded=True))
             features[changed[played]] = model.normalised(frames).to(features.dtype)
     return features, heard
