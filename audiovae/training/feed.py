@@ -70,7 +70,7 @@ class Feed:
         Log-mel frames get the envelopes that the augmentation draws.
         """
         audio = self.config.audio
-        if audio.features == "waveform":
+        if self.config.augment.envelope_probability == 0:
             return model.read(clips.inputs)
         floor = math.log(audio.log_floor)
         heights = model.features(clips.inputs) - floor
