@@ -4,10 +4,11 @@
 
 writes OUT/<domain>/<piece>.flac (44.1 kHz, mono, 16 bits). `unpaired`: each composition lies in
 exactly one domain, minutes balanced. `aligned`: each piece in every domain with the same notes,
-timing and velocities, and OUT/groups.json says which files belong together. Everything follows
-from the options and --seed. The same command goes on where it was stopped, and does more with
-more --pieces or --minutes. In aligned mode other domains, from another soundfont too, may join a
-folder of the same pieces.
+timing and velocities, and OUT/groups.json says which files belong together. A domain of several
+programs (mixed=4,40,52) has its pieces played by each in turn. Everything follows from the options
+and --seed. The same command goes on where it was stopped, and does more with more --pieces or
+--minutes. In aligned mode other domains, from another soundfont too, may join a folder of the same
+pieces.
 """
 
 from __future__ import annotations
@@ -33,6 +34,7 @@ DOMAINS = {
     **{"piano": 0, "harpsichord": 6, "organ": 19, "guitar": 24},
     **{"strings": 48, "trumpet": 56, "clarinet": 71, "flute": 73},
 }
+Programs = dict[str, tuple[int, ...]]  # of each domain; its pieces take turns
 Settings = dict[str, Any]
 PEAK = 10 ** (-3 / 20)  # every file is scaled to −3 dB of full scale
 
@@ -47,14 +49,11 @@ class Piece:
     domains: tuple[tuple[str, int], ...]
 
 
-def plan(
-    scores: Sequence[Score], domains: dict[str, int], options: argparse.Namespace
-) -> list[Piece]:
+def plan(scores: Sequence[Score], domains: Programs, options: argparse.Namespace) -> list[Piece]:
     """The pieces to render, in order, with the domains each is for.
 
     Unpaired: each tune goes, with all its settings, to the domain that has the least so far.
     """
-    everyone = tuple(domains.items())
     filled = dict.fromkeys(domains, 0.0)
     homes: dict[str, str] = {}
     cap = options.minutes * 60 if options.minutes else math.inf
@@ -72,15 +71,16 @@ def plan(
             continue
         if len(pieces) == (options.pieces or math.inf) or min(filled.values()) >= cap:
             break
-        chosen = everyone
+        chosen = list(domains)
         if options.mode == "unpaired":
-            home = homes.setdefault(score.tune, min(filled, key=lambda d: (filled[d], d)))
-            chosen = ((home, domains[home]),)
-        if all(filled[d] >= cap for d, _ in chosen):
+            chosen = [homes.setdefault(score.tune, min(filled, key=lambda d: (filled[d], d)))]
+        if all(filled[d] >= cap for d in chosen):
             continue
-        for domain, _ in chosen:
+        turn = options.start + len(pieces)
+        for domain in chosen:
             filled[domain] += length
-        pieces.append(Piece(score.name, notes, length, chosen))
+        players = tuple((d, domains[d][turn % len(domains[d])]) for d in chosen)
+        pieces.append(Piece(score.name, notes, length, players))
     if not pieces:
         raise DataError(
             f"no piece is left of {len(scores)} scores; expected pieces of at least "
@@ -155,21 +155,20 @@ def write_json(path: Path, content: object) -> None:
     os.replace(partial, path)
 
 
-def parse_domains(items: Sequence[str] | None) -> dict[str, int]:
-    """{"piano": 0, …} of ["piano=0", …]; the eight default domains when nothing is given."""
-    domains = {}
+def parse_domains(items: Sequence[str] | None) -> Programs:
+    """{"piano": (0,), …} of ["piano=0", …]; the eight default domains when nothing is given."""
+    domains: Programs = {}
     for item in items or ():
-        name, _, program = item.partition("=")
-        if not program and name in DOMAINS:
-            program = str(DOMAINS[name])
+        name, _, given = item.partition("=")
+        programs = (given or str(DOMAINS.get(name, ""))).split(",")
         named = name and safe_name(name) == name
-        if not named or not program.isdecimal() or int(program) > 127:
+        if not named or not all(p.isdecimal() and int(p) < 128 for p in programs):
             raise DataError(
                 f"--domains {item} is no domain; expected name=program with a General MIDI program "
-                "from 0 to 127, such as cello=42"
+                "from 0 to 127, such as cello=42, or several that take turns, such as low=42,43"
             )
-        domains[name] = int(program)
-    return domains or dict(DOMAINS)
+        domains[name] = tuple(map(int, programs))
+    return domains or {name: (program,) for name, program in DOMAINS.items()}
 
 
 def remember(out: Path, settings: Settings, voices: Settings) -> None:
@@ -197,7 +196,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     add = made.add_argument
     add("out", type=Path, metavar="OUT", help="folder to make: OUT/<domain>/<piece>.flac")
     add("--scores", nargs="+", default=["music21"], help="music21, invented, or MIDI folders")
-    add("--domains", nargs="+", metavar="NAME=PROGRAM", help="default: eight instruments")
+    add("--domains", nargs="+", metavar="NAME=PROGRAM[,…]", help="default: eight instruments")
     add("--mode", choices=("unpaired", "aligned"), default="unpaired")
     add("--split", choices=("train", "test", "all"), default="train")
     add("--pieces", type=int, help="at most so many pieces")
@@ -229,7 +228,10 @@ def main(arguments: Sequence[str] | None = None) -> None:
     pieces = plan(order(found, options.seed), domains, options)
     kept = ("scores", "mode", "split", "start", "max_seconds", "min_seconds", "vary", "seed")
     settings = {name: getattr(options, name) for name in kept}
-    voices = {n: {"program": p, "soundfont": soundfont.name} for n, p in domains.items()}
+    voices = {
+        name: {"program": p[0] if len(p) == 1 else list(p), "soundfont": soundfont.name}
+        for name, p in domains.items()
+    }
     remember(options.out, settings, voices)
     render(pieces, options.out, soundfont, options.workers, options.mode)
 

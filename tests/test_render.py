@@ -30,14 +30,14 @@ def options(**changes: object) -> argparse.Namespace:
 
 
 def test_aligned_pieces_have_one_list_of_notes_for_every_domain() -> None:
-    pieces = render.plan(tunes(), render.DOMAINS, options(pieces=5))
+    pieces = render.plan(tunes(), render.parse_domains(None), options(pieces=5))
     assert len(pieces) == 5
     assert all(dict(p.domains) == render.DOMAINS for p in pieces)
 
 
 def test_unpaired_domains_share_no_tune_and_have_equal_minutes() -> None:
     twice = [*tunes(), *(Score(f"{s.name}-again", *_rest(s)) for s in tunes())]
-    domains = {"piano": 0, "flute": 73, "organ": 19}
+    domains = render.parse_domains(["piano", "flute", "organ"])
     pieces = render.plan(twice, domains, options(mode="unpaired"))
     assert len(pieces) == len(twice)
     homes: dict[str, set[str]] = {}
@@ -56,25 +56,35 @@ def _rest(made: Score) -> tuple[str, float | None, tuple[Note, ...]]:
 
 def test_plan_keeps_to_split_start_pieces_and_minutes() -> None:
     made = tunes(60)
-    train = render.plan(made, {"piano": 0}, options(split="train"))
-    test = render.plan(made, {"piano": 0}, options(split="test"))
+    piano, two = {"piano": (0,)}, {"piano": (0,), "flute": (73,)}
+    train = render.plan(made, piano, options(split="train"))
+    test = render.plan(made, piano, options(split="test"))
     assert {p.name for p in train} | {p.name for p in test} == {s.name for s in made}
     assert not {p.name for p in train} & {p.name for p in test}
-    later = render.plan(made, {"piano": 0}, options(split="train", start=3, pieces=4))
+    later = render.plan(made, piano, options(split="train", start=3, pieces=4))
     assert later == train[3:7]
-    capped = render.plan(made, {"piano": 0, "flute": 73}, options(minutes=1.0, mode="unpaired"))
+    capped = render.plan(made, two, options(minutes=1.0, mode="unpaired"))
     seconds = Counter[str]()
     for piece in capped:
         seconds[piece.domains[0][0]] += round(piece.seconds)
     assert all(55 < s < 75 for s in seconds.values())
     with pytest.raises(DataError, match="no piece is left of 60 scores"):
-        render.plan(made, {"piano": 0}, options(min_seconds=1000))
+        render.plan(made, piano, options(min_seconds=1000))
 
 
 def test_domains_are_parsed_and_wrong_ones_named() -> None:
-    assert render.parse_domains(None) == render.DOMAINS
-    assert render.parse_domains(["flute", "cello=42"]) == {"flute": 73, "cello": 42}
-    for wrong in ("cello", "cello=128", "a/b=3", "=4", "cello=-1", ".hidden=3"):
+    assert render.parse_domains(None) == {d: (p,) for d, p in render.DOMAINS.items()}
+    assert render.parse_domains(["flute", "low=42,43"]) == {"flute": (73,), "low": (42, 43)}
+    for wrong in (
+        "low=42,",
+        "low=42,128",
+        "cello",
+        "cello=128",
+        "a/b=3",
+        "=4",
+        "cello=-1",
+        ".hidden=3",
+    ):
         with pytest.raises(DataError, match="expected name=program"):
             render.parse_domains([wrong])
 
@@ -167,6 +177,22 @@ def test_domains_join_a_folder_and_none_changes_its_voice(beeps: list[str], tmp_
     render.main(joining)
 
 
+def test_programs_of_one_domain_take_turns(beeps: list[str], tmp_path: Path) -> None:
+    given = options(pieces=4)
+    pieces = render.plan(tunes(), {"piano": (0,), "mixed": (4, 40)}, given)
+    assert [dict(p.domains) for p in pieces] == [
+        {"piano": 0, "mixed": program} for program in (4, 40, 4, 40)
+    ]
+    later = render.plan(tunes(), {"piano": (0,), "mixed": (4, 40)}, options(start=1, pieces=3))
+    assert later == pieces[1:]
+    arguments = [str(tmp_path / "out"), *beeps, "--mode", "aligned", "--domains", "piano"]
+    render.main([*arguments, "mixed=4,40"])
+    voices = json.loads((tmp_path / "out" / "render.json").read_text())["domains"]
+    assert voices["mixed"]["program"] == [4, 40] and voices["piano"]["program"] == 0
+    with pytest.raises(DataError, match="other options"):
+        render.main([*arguments, "mixed=4,41"])
+
+
 def test_no_domain_joins_an_unpaired_folder(beeps: list[str], tmp_path: Path) -> None:
     arguments = [str(tmp_path / "out"), *beeps, "--mode", "unpaired"]
     render.main(arguments)
@@ -183,6 +209,7 @@ def test_no_domain_joins_an_unpaired_folder(beeps: list[str], tmp_path: Path) ->
         (["--max-seconds", "1"], "at least 2"),
         (["--soundfont", "nowhere.sf2"], "no soundfont nowhere.sf2"),
         (["--domains", "piano=200"], "expected name=program"),
+        (["--domains", "piano=0,"], "expected name=program"),
         (["--min-seconds", "100"], "no piece is left"),
     ],
 )

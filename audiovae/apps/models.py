@@ -140,7 +140,7 @@ def _download(name: str) -> Path:
 
 def fingerprint(model: AudioVAE) -> str:
     """Return 16 hexadecimal digits that say which encoder made an embedding."""
-    digest = hashlib.sha256()
+    digest = hashlib.sha256(repr(model.statistics.noise).encode())
     for name, tensor in sorted(model.encoder.state_dict().items()):
         digest.update(name.encode())
         digest.update(tensor.detach().cpu().to(torch.float32).contiguous().numpy().tobytes())

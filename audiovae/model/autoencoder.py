@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -43,6 +44,9 @@ class Statistics:
     std: tuple[float, ...]
     loudness: float = -20.0
     """Root mean square of the training recordings in decibels of full scale (median)."""
+    noise: tuple[float, ...] = ()
+    """Root mean square of the posterior's deviation in each latent dimension; empty before it is
+    measured: means are not rounded then."""
 
     @classmethod
     def plain(cls, n_mels: int) -> Statistics:
@@ -75,6 +79,7 @@ class AudioVAE(nn.Module):
 
     feature_mean: Tensor
     feature_std: Tensor
+    latent_noise: Tensor | None
 
     def __init__(
         self, config: Config, domains: Sequence[str], statistics: Statistics | None = None
@@ -92,6 +97,8 @@ class AudioVAE(nn.Module):
         for name in ("mean", "std"):
             values = torch.tensor(getattr(self.statistics, name), dtype=torch.float32)
             self.register_buffer(f"feature_{name}", values[:, None], persistent=False)
+        self.register_buffer("latent_noise", None, persistent=False)
+        self.hear_noise(torch.tensor(self.statistics.noise))
         self.domains: list[str] = []
         for domain in domains:
             self.add_decoder(domain)
@@ -131,9 +138,17 @@ class AudioVAE(nn.Module):
     def encode(self, audio: Tensor) -> DiagonalGaussian:
         """Map `audio (batch, sample)` in plus or minus 1 to the posterior of z.
 
-        Mean and log-variance are `(batch, latent, ceil(ceil(sample / hop) / stride))`.
+        Mean and log-variance are `(batch, latent, ceil(ceil(sample / hop) / stride))`. The mean is
+        rounded to what decoders were trained to tell apart, see `DiagonalGaussian.rounded`.
         """
-        return self.encoder(self.read(audio))
+        posterior = self.encoder(self.read(audio))
+        return posterior if self.latent_noise is None else posterior.rounded(self.latent_noise)
+
+    def hear_noise(self, noise: Tensor) -> None:
+        """Set the root mean square of the posterior's deviation, `(latent,)`; empty: none known."""
+        kept = tuple(round(float(v), 4) for v in noise)
+        self.statistics = dataclasses.replace(self.statistics, noise=kept)
+        self.latent_noise = torch.tensor(kept, device=self.device) if kept else None
 
     def decode(self, z: Tensor, domain: str, *, bounded: bool | None = None) -> Tensor:
         """Map `z (batch, latent, frame)` to log-mel `(batch, n_mels, frame * stride)` in nats.

@@ -33,6 +33,40 @@ class AmplitudePrior(nn.Module):
             return torch.matmul(self.inverse, amplitude).clamp_min(0.0)
 
 
+class BandFit(nn.Module):
+    """Brings the amplitudes of bins to the mel frame that they are to add up to.
+
+    One step of the multiplicative update that lowers the Kullback-Leibler divergence of the bands
+    (Richardson, 1972; Lee and Seung, "Algorithms for non-negative matrix factorization", 2001):
+    each bin by the mean of what its bands lack. A network that was trained on logarithms says the
+    median of what it can't know, so noise would come out too quiet.
+    """
+
+    filters: Tensor
+    shares: Tensor
+    outside: Tensor
+
+    def __init__(self, audio: AudioConfig) -> None:
+        super().__init__()
+        self.log_floor = audio.log_floor
+        filters = mel_filters(audio)
+        weight = filters.sum(dim=0)
+        shares = filters / weight.clamp_min(1e-6)
+        self.register_buffer("filters", filters.T.contiguous(), persistent=False)
+        self.register_buffer("shares", shares, persistent=False)
+        # Bins of no band stay as they are.
+        self.register_buffer("outside", (weight <= 1e-6).float(), persistent=False)
+
+    def forward(self, log_amplitude: Tensor, logmel: Tensor) -> Tensor:
+        """Return fitted log amplitudes `(batch, frame, bin)` for log-mel `(batch, n_mels, frame)`.
+
+        Bands at the floor are held to it, from above alone.
+        """
+        made = torch.matmul(log_amplitude.exp(), self.filters).float().clamp_min(self.log_floor)
+        lacking = logmel.float().exp().transpose(1, 2) / made
+        return log_amplitude + (torch.matmul(lacking, self.shares).float() + self.outside).log()
+
+
 class GriffinLim(nn.Module):
     """Phase by iteration (Griffin and Lim, 1984; fast form of Perraudin et al., 2013).
 

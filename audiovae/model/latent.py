@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 import torch
@@ -9,6 +10,21 @@ from torch import Tensor
 
 LOGVAR_RANGE = (-12.0, 4.0)
 """Log-variances are bounded: outside, the exponential or its gradient is of no use."""
+GRAIN = 2.5
+"""Step of rounded means, in standard deviations of the posterior."""
+SHARPNESS = 16.0
+"""Of the rounding: half of it is the steepest slope between two steps."""
+
+
+def soft_round(x: Tensor, step: Tensor, sharpness: float = SHARPNESS) -> Tensor:
+    """Round `x` to whole steps, but for a steep slope half-way between two of them.
+
+    Agustsson and Theis, "Universally quantized neural compression" (2020). Unlike true rounding
+    it is continuous, so that the arithmetic's last digits never make a whole step.
+    """
+    whole = (x / step).floor()
+    beyond = x / step - whole - 0.5
+    return step * (whole + 0.5 + 0.5 * torch.tanh(sharpness * beyond) / math.tanh(sharpness / 2))
 
 
 @dataclass(frozen=True)
@@ -41,6 +57,16 @@ class DiagonalGaussian:
         if noise is None:
             noise = torch.randn_like(self.mean)
         return self.mean + temperature * self.std * noise
+
+    def rounded(self, noise: Tensor) -> DiagonalGaussian:
+        """Return the posterior with its mean rounded to steps of `GRAIN` times `noise (latent,)`.
+
+        A decoder that was trained on samples can't tell what lies below their noise, but others
+        can: there the mean still says which instrument was heard. Noise in training and rounding
+        afterwards are one trade of rate and distortion (Ballé et al., "End-to-end optimized image
+        compression", 2017).
+        """
+        return DiagonalGaussian(soft_round(self.mean, GRAIN * noise[:, None]), self.logvar)
 
     def kl(self) -> Tensor:
         """KL(q || N(0, 1)) in nats for each latent dimension and frame, shaped like the mean.

@@ -8,7 +8,7 @@ from torch import Tensor, nn
 from audiovae.audio.features import overlap_add, spectra
 from audiovae.config import Config
 from audiovae.model.blocks import FrameConv, Stack, half_context
-from audiovae.model.griffin_lim import AmplitudePrior
+from audiovae.model.griffin_lim import AmplitudePrior, BandFit
 from audiovae.model.phases import PhaseMemory, advance, centred
 
 PARTS = 5
@@ -34,7 +34,7 @@ class LinkedVocoder(nn.Module):
         super().__init__()
         audio, vocoder = config.audio, config.vocoder
         self.config = config
-        self.prior = AmplitudePrior(audio)
+        self.prior, self.fit = AmplitudePrior(audio), BandFit(audio)
         self.embed = FrameConv(audio.n_mels, vocoder.width, vocoder.kernel_size)
         self.norm = nn.LayerNorm(vocoder.width)
         self.blocks = Stack(vocoder.blocks, vocoder.width, vocoder.kernel_size, vocoder.expansion)
@@ -72,7 +72,7 @@ class LinkedVocoder(nn.Module):
         hidden = self.norm(self.embed(logmel * 0.3 + 1.8))
         out = self.out(self.out_norm(self.blocks(hidden))).float()
         out = out.view(batch, frames, PARTS, self.config.audio.n_bins)
-        return (out[:, :, 0] + prior).clamp_max(1.0), out[:, :, 1:]
+        return self.fit((out[:, :, 0] + prior).clamp_max(1.0), logmel), out[:, :, 1:]
 
     def forward(
         self, logmel: Tensor, memory: PhaseMemory | None = None, kept: slice = slice(None)

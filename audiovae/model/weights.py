@@ -136,7 +136,7 @@ def load_model(folder: Path) -> AudioVAE:
     header = read_header(folder)
     try:
         config = from_dict(Config, header["config"])
-        statistics = from_dict_statistics(header["statistics"], config.audio.n_mels)
+        statistics = from_dict_statistics(header["statistics"], config)
         domains = header["domains"]
     except KeyError as error:
         raise CheckpointError(f"{folder / 'config.json'} lacks {error}") from None
@@ -181,16 +181,20 @@ def read_header(folder: Path) -> dict[str, Any]:
     return header
 
 
-def from_dict_statistics(values: Any, n_mels: int) -> Statistics:
-    """Build `Statistics` from JSON, checked against the number of bands."""
+def from_dict_statistics(values: Any, config: Config) -> Statistics:
+    """Build `Statistics` from JSON, checked against the numbers of bands and latent dimensions."""
+    n_mels, latent = config.audio.n_mels, config.model.latent_dim
     try:
         mean, std = (tuple(float(v) for v in values[name]) for name in ("mean", "std"))
+        noise = tuple(float(v) for v in values.get("noise", ()))
         loudness = float(values["loudness"])
-    except (KeyError, TypeError, ValueError):
+    except (AttributeError, KeyError, TypeError, ValueError):
         raise CheckpointError("statistics must hold mean, std and loudness") from None
-    if len(mean) != n_mels or len(std) != n_mels or min(std) <= 0:
+    if len(mean) != n_mels or len(std) != n_mels or not min(std) > 0:
         raise CheckpointError(f"statistics must hold {n_mels} means and positive deviations")
-    return Statistics(mean, std, loudness)
+    if noise and (len(noise) != latent or not min(noise) > 0):
+        raise CheckpointError(f"statistics must hold no noise, or {latent} positive deviations")
+    return Statistics(mean, std, loudness, noise)
 
 
 def model_card(model: AudioVAE) -> str:

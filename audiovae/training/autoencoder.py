@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import copy
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -32,7 +33,7 @@ from audiovae.training.objective import (
 )
 from audiovae.training.optimise import Average, Optimiser, autocast
 from audiovae.training.previews import draw_previews
-from audiovae.training.start import fitting_vocoder
+from audiovae.training.start import fitting_vocoder, hear_noise
 from audiovae.training.translate import translated
 from audiovae.training.validate import Validation
 
@@ -88,7 +89,7 @@ class VAETask:
         settings = self.config.training
         self.device = model.device
         self.targets = targets or model.domains
-        self.aligned = settings.pairing == "aligned"
+        self.aligned, self.frozen = settings.pairing == "aligned", frozen
         self.sources = (sources or self.targets) if self.aligned else self.targets
         # Whose transfers may be heard: where nothing but new decoders trains, the old ones' too.
         self.players = model.domains if frozen else self.targets
@@ -238,6 +239,19 @@ class VAETask:
             self.critic_optimiser.apply(step, [loss])
         return float((logits.argmax(1) == labels).float().mean())
 
+    @contextlib.contextmanager
+    def averaged(self) -> Iterator[None]:
+        """Hold the averaged weights, as they are used: nothing trains meanwhile."""
+        self.model.eval()
+        self.average.swap()
+        try:
+            if not self.frozen:
+                clips = self.loader.batch(0)
+                hear_noise(self.model, torch.cat([clips[d] for d in self.targets]))
+            yield
+        finally:
+            self.average.swap()
+
     def validate(self, step: int) -> dict[str, Any]:
         """Return figures of the averaged weights on held-out recordings.
 
@@ -245,26 +259,18 @@ class VAETask:
         """
         if self.validation is None:
             return {"score": float(-step)}
-        self.model.eval()
-        self.average.swap()
-        try:
+        with self.averaged():
             return self.validation.measure(self.logmel)
-        finally:
-            self.average.swap()
 
     def export(self, step: int, metrics: dict[str, Any]) -> None:
         """Write the checkpoint folder with the averaged weights, and previews."""
-        self.model.eval()
-        self.average.swap()
-        try:
+        with self.averaged():
             self.model.provenance = {**self.facts, "steps": step, "valid": metrics}
             self.model.save_pretrained(self.run / "checkpoint")
             if self.validation is not None:
                 shown = self.validation
                 folder = self.run / "previews"
                 draw_previews(self.model, shown.loader, shown.targets, folder, self.vocoder)
-        finally:
-            self.average.swap()
 
     def state_dict(self) -> dict[str, Any]:
         """Return all that a resumed run needs."""

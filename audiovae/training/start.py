@@ -109,6 +109,13 @@ def hear_ceilings(model: AudioVAE, store: Store | FilesStore, domains: list[str]
         model.decoder(domain).ceiling.copy_(heard.quantile(CEILING_QUANTILE, dim=0))
 
 
+@torch.no_grad()
+def hear_noise(model: AudioVAE, clips: torch.Tensor) -> None:
+    """Set how wide the posterior is in each dimension, from training clips `(row, sample)`."""
+    variance = model.encoder(model.read(clips)).std.square().mean(dim=(0, 2))
+    model.hear_noise(variance.sqrt())
+
+
 def _sampler(store: Store | FilesStore, config: Config, domains: list[str]) -> Loader:
     """Return a loader of training clips that training itself will not draw."""
     loader = Loader(
