@@ -205,6 +205,8 @@ class TrainingConfig:
     """Aligned only: chance that a domain decodes its own render, after the ramp."""
     own_ramp: float = 0.2
     """Aligned only: share of the steps over which that chance falls from 1."""
+    settle: bool = False
+    """Decoders alone train, on the rounded means that they get in use; the encoder stays."""
     translated_share: float = 0.0
     """Unpaired log-mels only: share of rows that the encoder hears in the model's transfer."""
     translated_ramp: float = 0.5

@@ -1,8 +1,6 @@
 """Eight rendered domains: the recipe of the weights that come with the package.
 
-Render first (recipes/README.md has the commands), then train; each stage resumes:
-
-    python recipes/orchestra.py renders runs/orchestra --test held-out
+Render first (recipes/README.md has the commands), then train; each stage resumes.
 """
 
 import argparse
@@ -11,9 +9,9 @@ from pathlib import Path
 import audiovae
 
 DOMAINS = ["piano", "harpsichord", "organ", "guitar", "strings", "trumpet", "clarinet", "flute"]
-STAGES = ("sketch", "model", "apart", "vocoder", "join")
-DATA = """Trained on aligned renders of 420 scores, 223 of them made up, the others in the public
-domain: eight programs of FluidR3 GM, and 18 more (8 of MuseScore General) for the encoder alone."""
+STAGES = ("sketch", "model", "apart", "settled", "vocoder", "join")
+DATA = """Trained on aligned renders of 600 scores, 335 of them made up, the others in the public
+domain: eight programs of FluidR3 GM, and 56 more (8 of MuseScore General) for the encoder alone."""
 
 
 def main() -> None:
@@ -25,11 +23,12 @@ def main() -> None:
     parser.add_argument("--sketch-steps", type=int, default=6200)
     parser.add_argument("--steps", type=int, default=8000, help="of the model")
     parser.add_argument("--apart-steps", type=int, default=14000, help="of its second training")
+    parser.add_argument("--settled-steps", type=int, default=900, help="of its decoders alone")
     parser.add_argument("--vocoder-steps", type=int, default=9000)
     parser.add_argument("--stages", nargs="+", choices=STAGES, default=STAGES)
     args = parser.parse_args()
-    folders = (args.output / name for name in ("store", *STAGES[:-1]))
-    store, sketch, model, apart, vocoder = folders
+    store, *runs = (args.output / name for name in ("store", *STAGES[:-1]))
+    sketch, model, apart, settled, vocoder = runs
     print(audiovae.prepare(args.renders, store, valid=0.05, level=-20.0).table())
     if "sketch" in args.stages:  # only what is loud: so it learns what is played
         config = audiovae.load_config("aligned", {"audio.log_floor": 3e-4})
@@ -40,17 +39,20 @@ def main() -> None:
     if "apart" in args.stages:  # then without what z still says of the source
         config, steps = audiovae.load_config("apart"), args.apart_steps
         audiovae.train(store, apart, config, domains=DOMAINS, steps=steps, init=model)
+    if "settled" in args.stages:  # then the decoders alone, on what they get in use
+        config, steps = audiovae.load_config("settled"), args.settled_steps
+        audiovae.train(store, settled, config, domains=DOMAINS, steps=steps, init=apart)
     if "vocoder" in args.stages:
-        config = audiovae.load_config("vocoder")
-        audiovae.train_vocoder(store, vocoder, config, steps=args.vocoder_steps)
+        steps = args.vocoder_steps
+        audiovae.train_vocoder(store, vocoder, audiovae.load_config("vocoder"), steps=steps)
     if "join" in args.stages:
         weights, report = args.output / "weights", args.output / "evaluation"
-        joined = audiovae.join_vocoder(apart, vocoder, weights, storage="int8")
+        joined = audiovae.join_vocoder(settled, vocoder, weights, storage="int8")
         if args.test:
             measured = audiovae.evaluate(joined, args.test, report, unseen=True, progress=True)
             audiovae.write_card(weights, joined, measured, data=DATA)
-            mean = measured["systems"]["model"]["transfer"]["lsd"]["mean"]
-            print(f"transfer, log-spectral distance: {mean:.2f} dB")
+            lsd = measured["systems"]["model"]["transfer"]["lsd"]
+            print(f"transfer, log-spectral distance: {lsd['mean']:.2f} dB")
 
 
 if __name__ == "__main__":

@@ -82,7 +82,7 @@ def test_orchestra_goes_through_its_stages(tmp_path: Path) -> None:
     out = tmp_path / "run"
     said = succeed(
         ROOT / "recipes" / "orchestra.py", renders, out, "--sketch-steps", 2, "--steps", 2,
-        "--apart-steps", 2, "--vocoder-steps", 2, "--test", held_out,
+        "--apart-steps", 2, "--settled-steps", 2, "--vocoder-steps", 2, "--test", held_out,
     )  # fmt: skip
     assert "transfer, log-spectral distance: " in said
     weights = out / "weights"

@@ -2,20 +2,23 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 from pathlib import Path
 
 import numpy as np
 import pytest
+import soundfile
 import torch
-from conftest import make_model
+from conftest import TINY_RATE, make_model, tone_samples
 from hypothesis import given
 from hypothesis import strategies as st
 
-from audiovae.errors import CheckpointError
+from audiovae.errors import CheckpointError, ConfigError
 from audiovae.model.autoencoder import AudioVAE
 from audiovae.model.latent import GRAIN, SHARPNESS, soft_round
 from audiovae.training.start import hear_noise
+from audiovae.training.trainer import train
 
 
 @given(st.floats(-50, 50), st.floats(0.05, 5))
@@ -72,6 +75,37 @@ def test_a_checkpoint_with_wrong_noise_is_refused(
     (folder / "config.json").write_text(json.dumps(header))
     with pytest.raises(CheckpointError, match="statistics must hold"):
         AudioVAE.from_pretrained(folder)
+
+
+def test_decoders_settle_on_rounded_means_and_the_encoder_stays(tmp_path: Path) -> None:
+    rate, model = TINY_RATE, make_model()
+    for domain in model.domains:
+        (tmp_path / domain).mkdir()
+        noise = 0.1 * np.random.default_rng(list(domain.encode())).standard_normal(4 * rate)
+        soundfile.write(tmp_path / domain / "noise.wav", noise, rate)
+    settings = dataclasses.replace(model.config.training, settle=True, reader="files")
+    config = dataclasses.replace(
+        model.config,
+        training=settings,
+        objective=dataclasses.replace(model.config.objective, confusion="none"),
+    )
+    start = model.save_pretrained(tmp_path / "start")
+    arguments = {"steps": 2, "init": start, "progress": False}
+    with pytest.raises(ConfigError, match="goes on from a trained model"):
+        train(tmp_path, tmp_path / "run", config, domains=model.domains, **arguments)
+    hear_noise(model, torch.from_numpy(tone_samples()))
+    model.save_pretrained(start)
+    train(tmp_path, tmp_path / "run", config, domains=model.domains, **arguments)
+    after = AudioVAE.from_pretrained(tmp_path / "run" / "checkpoint")
+    assert after.statistics.noise == model.statistics.noise
+    for name, value in after.encoder.state_dict().items():
+        assert torch.equal(value, model.encoder.state_dict()[name])
+    domain = model.domains[0]
+    old, new = (m.decoder(domain).state_dict() for m in (model, after))
+    assert any(not torch.equal(old[name], new[name]) for name in old if "ceiling" not in name)
+    features = model.read(torch.from_numpy(tone_samples()))
+    output = after.reconstruct(features, {domain: torch.tensor([0])}, temperature=0)
+    torch.testing.assert_close(output.z, model.encode(torch.from_numpy(tone_samples())).mean)
 
 
 def test_a_checkpoint_from_before_noise_was_measured_loads(tiny: AudioVAE, tmp_path: Path) -> None:

@@ -205,7 +205,12 @@ class AudioVAE(nn.Module):
         return self.reconstruct(self.read(torch.cat(list(batch.values()))), rows, noise)
 
     def reconstruct(
-        self, features: Tensor, rows: Mapping[str, Tensor], noise: Tensor | None = None
+        self,
+        features: Tensor,
+        rows: Mapping[str, Tensor],
+        noise: Tensor | None = None,
+        *,
+        temperature: float = 1.0,
     ) -> Output:
         """Encode what `read` gives once, and decode some of its rows in each domain.
 
@@ -213,9 +218,12 @@ class AudioVAE(nn.Module):
             features: `(row, n_features, frame)`.
             rows: domain to the indices of the rows it decodes; several domains may decode one.
             noise: standard normal noise shaped like z; drawn when left out.
+            temperature: of the noise; at 0 decoders get rounded means, as in use.
         """
         posterior = self.encoder(features)
-        z = posterior.sample(noise)
+        if temperature == 0 and self.latent_noise is not None:
+            posterior = posterior.rounded(self.latent_noise)
+        z = posterior.sample(noise, temperature)
         made = {domain: self.decode(z[chosen], domain) for domain, chosen in rows.items()}
         return Output(posterior, z, dict(rows), made)
 

@@ -199,6 +199,7 @@ class VAETask:
     def step(self, step: int) -> dict[str, float]:
         """Take one training step and return its figures."""
         config = self.config
+        heat = 0.0 if config.training.settle else 1.0
         self.model.train()
         weights = weights_at(config.objective, step, self.steps, self.model.waveform)
         figures: dict[str, float] = {}
@@ -208,7 +209,7 @@ class VAETask:
             clips = self.feed.clips(position, own_chance(config.training, step, self.steps))
             with autocast(self.device, config.training.precision):
                 features, sources = self.heard(clips, step)
-                output = self.model.reconstruct(features, clips.rows, clips.noise)
+                output = self.model.reconstruct(features, clips.rows, clips.noise, temperature=heat)
                 if config.objective.confusion == "adversarial":
                     seen = standardised(output.posterior.mean.detach())
                     figures["critic_accuracy"] = self._train_critic(step, seen, sources)

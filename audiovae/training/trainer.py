@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from audiovae.config import Config
+from audiovae.errors import ConfigError
 from audiovae.training.autoencoder import VAETask
 from audiovae.training.loop import Budget, run_task
 from audiovae.training.optimise import pick_device
@@ -58,7 +59,9 @@ def train(
     statistics = measure(corpus, config, names)
     model = start_model(config, names, statistics, init).to(place)
     hear_ceilings(model, corpus, names)
-    task = VAETask(model, corpus, sources=corpus.domains)
+    if config.training.settle and model.latent_noise is None:
+        raise ConfigError("training.settle goes on from a trained model: give it with --init")
+    task = VAETask(model, corpus, sources=corpus.domains, frozen=config.training.settle)
     task.describe(
         run,
         recipe="train",
