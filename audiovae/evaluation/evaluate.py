@@ -112,7 +112,7 @@ def evaluate(
         "format": 1,
         "model": name,
         "test": testset.fingerprint,
-        "scope": scope,
+        "scope": scope if segments is None else f"{scope}, {segments} segments a pair",
         "systems": summarise_pairs(pairs),
         "music": compare_music(pairs, testset) if testset.has_notes else None,
         "pairs": [_as_row(p) for p in pairs],

@@ -58,9 +58,9 @@ def train(
     names = pick_domains(corpus, domains)
     statistics = measure(corpus, config, names)
     model = start_model(config, names, statistics, init).to(place)
-    hear_ceilings(model, corpus, names)
     if config.training.settle and model.latent_noise is None:
         raise ConfigError("training.settle goes on from a trained model: give it with --init")
+    hear_ceilings(model, corpus, names)
     task = VAETask(model, corpus, sources=corpus.domains, frozen=config.training.settle)
     task.describe(
         run,
