@@ -2,15 +2,15 @@
 
     python recipes/ablations.py music runs/ablations --steps 4000 --test held-out
 
-`music` is a folder for each domain, unpaired: no piece is heard in two of them. Each variant trains
-for the same steps from the same seed; all of them resume.
+`music` is a folder for each domain, no piece in two of them. All variants train for the same steps
+from one seed, with `--init runs/translation/one` (translation.py) from one decoder for everything.
 """
 
 import argparse
 from pathlib import Path
 
 import audiovae
-from audiovae.evaluation.systems import ModelSystem
+from audiovae.evaluation.systems import ModelSystem, OneDecoder
 
 LOUD = ("gain_db", "polarity", "tuning_probability")
 SPOILT = ("detune_probability", "eq_db", "noise_probability")
@@ -21,6 +21,7 @@ VARIANTS: dict[str, dict[str, object]] = {
     "no confusion": {"objective.confusion": "none"},
     "no augmentation": {f"augment.{name}": 0.0 for name in LOUD + SPOILT},
     "other envelopes": {"augment.envelope_probability": 0.7},
+    "back-translation": {"training.translated_share": 0.5, "training.translated_ramp": 0.4},
     "one trunk": {"model.share": "trunk"},
     "one decoder, FiLM": {"model.share": "film"},
 }
@@ -32,6 +33,7 @@ def main() -> None:
     parser.add_argument("music", type=Path, help="a folder for each domain")
     parser.add_argument("output", type=Path, help="folder for the store, the runs and the table")
     parser.add_argument("--steps", type=int, default=4000, help="of each variant")
+    parser.add_argument("--init", type=Path, help="a run with one decoder that they go on from")
     parser.add_argument("--variants", nargs="+", choices=VARIANTS, default=list(VARIANTS))
     parser.add_argument("--test", type=Path, help="folder that data/transfer_test.py made")
     args = parser.parse_args()
@@ -40,16 +42,14 @@ def main() -> None:
     for name in args.variants:
         run = args.output / name.replace(",", "").replace(" ", "-")
         config = audiovae.load_config("base", SHORT | VARIANTS[name])
-        audiovae.train(store, run, config, steps=args.steps)
-        system = ModelSystem(audiovae.resolve_model(run))
-        system.name = name
-        systems.append(system)
+        audiovae.train(store, run, config, steps=args.steps, init=args.init)
+        systems.append(ModelSystem(audiovae.resolve_model(run), name=name))
     if args.test:
-        first, *others = systems
-        report = args.output / "evaluation"
-        measured = audiovae.evaluate(
-            first.model, args.test, report, scope="quick", systems=others, progress=True
-        )
+        if args.init:
+            systems.append(OneDecoder(audiovae.resolve_model(args.init)))
+        (first, *others), report = systems, args.output / "evaluation"
+        options = {"scope": "quick", "systems": others, "progress": True}
+        measured = audiovae.evaluate(first.model, args.test, report, **options)
         for name, groups in measured["systems"].items():
             print(f"{name}: {groups['transfer']['lsd']['mean']:.2f} dB")
 

@@ -18,6 +18,7 @@ from audiovae.evaluation.equalise import band_levels
 from audiovae.evaluation.systems import (
     SYSTEMS,
     ModelSystem,
+    OneDecoder,
     System,
     fingerprint_model,
     make_systems,
@@ -224,6 +225,16 @@ def test_fingerprints_tell_models_apart(tiny_model: AudioVAE) -> None:
     assert fingerprint_model(other) != fingerprint_model(tiny_model)
     precisions = {ModelSystem(tiny_model, p).fingerprint for p in ("fp32", "bf16")}
     assert len(precisions) == 2
+
+
+def test_one_decoder_plays_every_target(tiny_model: AudioVAE) -> None:
+    pooled = AudioVAE(tiny_model.config, ["all"], tiny_model.statistics).eval()
+    tone = torch.from_numpy(tone_samples(0.5))
+    made = [OneDecoder(pooled).render(tone, "piano", to) for to in ("flute", "all")]
+    assert torch.equal(*made)
+    named = ModelSystem(pooled, name="pooled")
+    assert torch.equal(named.render(tone, "piano", "all"), made[0])
+    assert named.name == "pooled" and named.fingerprint != OneDecoder(pooled).fingerprint
 
 
 def test_systems_without_their_part_are_left_out(renders: Renders) -> None:

@@ -79,15 +79,15 @@ class ModelSystem:
     Args:
         model: that plays.
         precision: `auto`, `fp32` or `bf16`.
+        name: in tables and files.
 
     Until it is fitted, sound is taken to be at the model's own rate.
     """
 
-    name = "model"
     oracle = False
 
-    def __init__(self, model: AudioVAE, precision: str = "auto") -> None:
-        self.model, self.precision = model, precision
+    def __init__(self, model: AudioVAE, precision: str = "auto", name: str = "model") -> None:
+        self.model, self.precision, self.name = model, precision, name
         self.rate = model.config.audio.sample_rate
 
     @cached_property
@@ -116,6 +116,16 @@ class ModelSystem:
         return self.model.transfer(audio, target)
 
 
+class OneDecoder(ModelSystem):
+    """Anchor: a model that plays everything on its only decoder, whatever the target."""
+
+    def __init__(self, model: AudioVAE, precision: str = "auto") -> None:
+        super().__init__(model, precision, "one decoder for all")
+
+    def _play(self, audio: Tensor, target: str) -> Tensor:
+        return self.model.transfer(audio, self.model.domains[0])
+
+
 class Resynthesis(ModelSystem):
     """The true rendering through the model's own log-mel and back: what that way costs alone."""
 
@@ -124,8 +134,7 @@ class Resynthesis(ModelSystem):
     def __init__(
         self, model: AudioVAE, name: Literal["griffin-lim", "vocoder"], precision: str = "auto"
     ) -> None:
-        super().__init__(model, precision)
-        self.name = name
+        super().__init__(model, precision, name)
 
     def _play(self, audio: Tensor, target: str) -> Tensor:
         features = self.model.features(audio)

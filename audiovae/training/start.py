@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from torch import nn
 
 from audiovae.audio.features import LogMel
 from audiovae.config import Config, VocoderConfig
@@ -139,10 +140,10 @@ def start_model(
     """Build a model from the seed, or from `init` where its parts fit.
 
     The encoder, and the decoders of domains by the same name, are taken over; a new domain's
-    decoder starts from the first of them. The statistics are those of `init`, unless its log floor
-    is another one: what was learned with a high floor is a start for a lower one, and so it is
-    for another likelihood. Raises `ConfigError` when anything else of the audio contract or the
-    networks differs.
+    decoder starts from the first of them, and so does what decoders share where those of `init`
+    share nothing. The statistics are those of `init`, unless its log floor is another one: what
+    was learned with a high floor is a start for a lower one, and so it is for another likelihood.
+    Raises `ConfigError` when anything else of the audio contract or the networks differs.
     """
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(config.training.seed)
@@ -152,6 +153,8 @@ def start_model(
         floor = config.audio.log_floor
         lowered = dataclasses.replace(old.config.audio, log_floor=floor)
         judged = dataclasses.replace(old.config.model, likelihood=config.model.likelihood)
+        if old.shared is None:
+            judged = dataclasses.replace(judged, share=config.model.share)
         for name, theirs in (("audio", lowered), ("model", judged)):
             if theirs != getattr(config, name):
                 raise ConfigError(
@@ -160,12 +163,18 @@ def start_model(
         kept = old.config.audio.log_floor == floor
         model = AudioVAE(config, domains, old.statistics if kept else statistics)
     model.encoder.load_state_dict(old.encoder.state_dict())
-    if model.shared is not None and old.shared is not None:
-        model.shared.load_state_dict(old.shared.state_dict())
+    if model.shared is not None:
+        _take_over(model.shared, old.shared or old.decoder(old.domains[0]))
     for domain in domains:
         origin = domain if domain in old.domains else old.domains[0]
-        model.decoder(domain).load_state_dict(old.decoder(origin).state_dict())
+        _take_over(model.decoder(domain), old.decoder(origin))
     return model
+
+
+def _take_over(module: nn.Module, old: nn.Module) -> None:
+    """Load what `old` has by the same names."""
+    own, theirs = module.state_dict(), old.state_dict()
+    module.load_state_dict({name: theirs.get(name, value) for name, value in own.items()})
 
 
 def history(init: str | Path | None) -> dict[str, Any]:
