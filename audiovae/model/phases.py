@@ -26,6 +26,8 @@ SWEEPS = 2
 """Passes over a frame's bins, up and down in turn, that pull each into line with its neighbours."""
 MOST = 4.0
 """Most that a louder neighbour counts: what an untrained network says is soon forgotten, too."""
+LANES = 8
+"""Stretches of bins that are swept side by side, half of the time of one after the other."""
 LEAST = 1e-7
 """Amplitude below which a bin counts as silent."""
 
@@ -111,47 +113,71 @@ def _link(
     made: np.ndarray,
     after: np.ndarray,
 ) -> None:
-    """Fill `made` with phases frame by frame, and `after` with the state after `kept` frames."""
+    """Fill `made` with phases frame by frame, and `after` with the state after `kept` frames.
+
+    A bin waits for its neighbour, so the bins are cut into `LANES` stretches that are swept side by
+    side: arrays are `(place in the stretch, lane)`, with the neighbouring lanes' ends around them.
+    """
     frames, bins = roots.shape
     one, lean, most = np.float32(1.0), np.float32(LEAN), np.float32(MOST)
-    # What the frame before says, and each bin's opinion so far, of length 0 to 1; one empty bin on
-    # each side. A neighbour counts by its loudness over the bin's own, so that loud bins lead.
-    before = np.empty((2, bins), np.float32)
-    opinion = np.zeros((2, bins + 2), np.float32)
+    length = (bins + LANES - 1) // LANES
+    # What the frame before says, and each bin's opinion so far, of length 0 to 1. A neighbour counts
+    # by its loudness over the bin's own, so that loud bins lead.
+    before = np.zeros((2, length, LANES), np.float32)
+    opinion = np.zeros((2, length + 2, LANES), np.float32)
+    link = np.zeros((2, length + 1, LANES), np.float32)
+    root = np.ones((length + 2, LANES), np.float32)
+    quietness = np.zeros((length, LANES), np.float32)
+    below, above = np.zeros_like(quietness), np.zeros_like(quietness)
     last = state.copy()
     for t in range(frames):
         if t == kept:
             after[:] = last
-        ar, ai, cr, ci = steps[t, 0], steps[t, 1], steps[t, 2], steps[t, 3]
-        root = roots[t]
-        quietness = one / root
-        for k in range(bins):
-            weight = min(last[2, k] * quietness[k], most)
-            x = weight * (ar[k] * last[0, k] - ai[k] * last[1, k]) + lean
-            y = weight * (ar[k] * last[1, k] + ai[k] * last[0, k])
-            scale = one / np.sqrt(x * x + y * y + one)
-            before[0, k], before[1, k] = x, y
-            opinion[0, k + 1], opinion[1, k + 1] = x * scale, y * scale
-        for sweep in range(SWEEPS):
-            for i in range(bins):
-                k = i if sweep % 2 == 0 else bins - 1 - i
-                x, y = before[0, k], before[1, k]
-                if k > 0:
-                    weight = min(root[k - 1] * quietness[k], most)
-                    x += weight * (cr[k] * opinion[0, k] - ci[k] * opinion[1, k])
-                    y += weight * (cr[k] * opinion[1, k] + ci[k] * opinion[0, k])
-                if k < bins - 1:
-                    weight = min(root[k + 1] * quietness[k], most)
-                    x += weight * (cr[k + 1] * opinion[0, k + 2] + ci[k + 1] * opinion[1, k + 2])
-                    y += weight * (cr[k + 1] * opinion[1, k + 2] - ci[k + 1] * opinion[0, k + 2])
+        for lane in range(LANES):
+            for i in range(min(length, bins - lane * length)):
+                k = lane * length + i
+                ar, ai = steps[t, 0, k], steps[t, 1, k]
+                quiet = one / roots[t, k]
+                weight = min(last[2, k] * quiet, most)
+                x = weight * (ar * last[0, k] - ai * last[1, k]) + lean
+                y = weight * (ar * last[1, k] + ai * last[0, k])
                 scale = one / np.sqrt(x * x + y * y + one)
-                opinion[0, k + 1], opinion[1, k + 1] = x * scale, y * scale
-        for k in range(bins):
-            x, y = opinion[0, k + 1], opinion[1, k + 1]
-            unit = one / (np.sqrt(x * x + y * y) + np.float32(1e-6))
-            made[t, k, 0], made[t, k, 1] = x * unit, y * unit
-            last[0, k] = x * turns[k, 0] - y * turns[k, 1]
-            last[1, k] = x * turns[k, 1] + y * turns[k, 0]
-            last[2, k] = root[k]
+                before[0, i, lane], before[1, i, lane] = x, y
+                opinion[0, i + 1, lane], opinion[1, i + 1, lane] = x * scale, y * scale
+                link[0, i, lane], link[1, i, lane] = steps[t, 2, k], steps[t, 3, k]
+                root[i + 1, lane], quietness[i, lane] = roots[t, k], quiet
+        # Nothing lies under the first bin, and nothing above the last.
+        root[0, 0] = root[length + 1, LANES - 1] = np.float32(0.0)
+        root[0, 1:], root[length + 1, :-1] = root[length, :-1], root[1, 1:]
+        link[0, length, :-1], link[1, length, :-1] = link[0, 0, 1:], link[1, 0, 1:]
+        for i in range(length):
+            for lane in range(LANES):
+                below[i, lane] = min(root[i, lane] * quietness[i, lane], most)
+                above[i, lane] = min(root[i + 2, lane] * quietness[i, lane], most)
+        for sweep in range(SWEEPS):
+            for part in range(2):
+                opinion[part, 0, 1:] = opinion[part, length, :-1]
+                opinion[part, length + 1, :-1] = opinion[part, 1, 1:]
+            for j in range(length):
+                i = j if sweep % 2 == 0 else length - 1 - j
+                for lane in range(LANES):
+                    low, high = below[i, lane], above[i, lane]
+                    ar, ai = link[0, i, lane], link[1, i, lane]
+                    cr, ci = link[0, i + 1, lane], link[1, i + 1, lane]
+                    lx, ly = opinion[0, i, lane], opinion[1, i, lane]
+                    hx, hy = opinion[0, i + 2, lane], opinion[1, i + 2, lane]
+                    x = before[0, i, lane] + low * (ar * lx - ai * ly) + high * (cr * hx + ci * hy)
+                    y = before[1, i, lane] + low * (ar * ly + ai * lx) + high * (cr * hy - ci * hx)
+                    scale = one / np.sqrt(x * x + y * y + one)
+                    opinion[0, i + 1, lane], opinion[1, i + 1, lane] = x * scale, y * scale
+        for lane in range(LANES):
+            for i in range(min(length, bins - lane * length)):
+                k = lane * length + i
+                x, y = opinion[0, i + 1, lane], opinion[1, i + 1, lane]
+                unit = one / (np.sqrt(x * x + y * y) + np.float32(1e-6))
+                made[t, k, 0], made[t, k, 1] = x * unit, y * unit
+                last[0, k] = x * turns[k, 0] - y * turns[k, 1]
+                last[1, k] = x * turns[k, 1] + y * turns[k, 0]
+                last[2, k] = roots[t, k]
     if kept >= frames:
         after[:] = last
