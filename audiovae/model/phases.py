@@ -121,8 +121,8 @@ def _link(
     frames, bins = roots.shape
     one, lean, most = np.float32(1.0), np.float32(LEAN), np.float32(MOST)
     length = (bins + LANES - 1) // LANES
-    # What the frame before says, and each bin's opinion so far, of length 0 to 1. A neighbour counts
-    # by its loudness over the bin's own, so that loud bins lead.
+    # What the frame before says, and each bin's opinion so far, of length 0 to 1. A neighbour
+    # counts by its loudness over the bin's own, so that loud bins lead.
     before = np.zeros((2, length, LANES), np.float32)
     opinion = np.zeros((2, length + 2, LANES), np.float32)
     link = np.zeros((2, length + 1, LANES), np.float32)
