@@ -114,7 +114,7 @@ class VocoderConfig:
     kernel_size: int = 7
     iterations: int = 32
     """Iterations of Griffin-Lim."""
-    refinements: int = 4
+    refinements: int = 2
     """Iterations of Griffin-Lim after the linking."""
 
     def __post_init__(self) -> None:

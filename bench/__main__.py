@@ -25,27 +25,32 @@ def main() -> None:
     parser.add_argument("--repeats", type=int, default=9, help="timings of each stage")
     parser.add_argument("--seconds", type=float, default=10.0, help="length of the sound used")
     parser.add_argument("-o", "--output", type=Path, default=HERE / "bench.md")
+    parser.add_argument(
+        "--rivals", type=Path, metavar="FOLDER", help="time RAVE too, in environments made here"
+    )
     parser.add_argument("--worker", action="store_true", help=argparse.SUPPRESS)
     args = parser.parse_args()
     if args.worker:
         from bench.stages import measure
 
-        print(json.dumps(measure(args.threads[0], args.repeats, args.seconds)))
+        print(json.dumps(measure(args.threads[0], args.repeats, args.seconds, args.rivals)))
         return
     results, load = {}, load_average()
     for threads in args.threads:
         print(f"timing on {threads} thread{'s' * (threads > 1)}", file=sys.stderr, flush=True)
-        results[threads] = run_worker(threads, args.repeats, args.seconds)
+        results[threads] = run_worker(threads, args.repeats, args.seconds, args.rivals)
     table = write_table(results, args.output, load)
     print(table)
 
 
-def run_worker(threads: int, repeats: int, seconds: float) -> dict:
+def run_worker(threads: int, repeats: int, seconds: float, rivals: Path | None) -> dict:
     """Time all stages in a process of its own and return what it printed."""
     count = str(threads)
     names = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS", "NUMBA_NUM_THREADS")
     command = [sys.executable, "-m", "bench", "--worker", "--threads", count]
     command += ["--repeats", str(repeats), "--seconds", str(seconds)]
+    if rivals is not None:
+        command += ["--rivals", str(rivals)]
     paths = [str(HERE.parent), *filter(None, [os.environ.get("PYTHONPATH")])]
     environment = os.environ | dict.fromkeys(names, count) | {"PYTHONPATH": os.pathsep.join(paths)}
     done = subprocess.run(command, env=environment, stdout=subprocess.PIPE, text=True)

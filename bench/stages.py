@@ -8,6 +8,8 @@ import statistics
 import tempfile
 import time
 from collections.abc import Callable, Iterator
+from contextlib import ExitStack
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +17,8 @@ import numpy as np
 import soundfile
 import torch
 
+from audiovae.apps.embed import Encoder
+from audiovae.apps.transfer import transfer_files
 from audiovae.audio.augment import Augment
 from audiovae.audio.features import LogMel
 from audiovae.config import Config
@@ -23,24 +27,39 @@ from audiovae.corpus.prepare import prepare
 from audiovae.corpus.store import FilesStore, Store
 from audiovae.model.autoencoder import AudioVAE
 from audiovae.model.griffin_lim import GriffinLim
+from audiovae.model.precision import Runner, choose_precision, run_in
 from audiovae.model.vocoders import make_vocoder
 from audiovae.training.autoencoder import VAETask
 from audiovae.training.start import shipped_weights
 from audiovae.training.vocoder import VocoderTask
+from bench.rivals import rave
+from bench.table import EMBED, FILES, RAVE
 
 DOMAINS = [f"domain {i}" for i in range(8)]
 RECORDINGS, RECORDING_SECONDS = 3, 20
 VOCODER_ROWS = 8
 BATCHES = 10
+FILE_SECONDS = 60.0
 WARM = 2
 Stage = tuple[Callable[[], object], float]
 
 
-def measure(threads: int, repeats: int, seconds: float) -> dict[str, Any]:
-    """Return `{"stages": {name: {"seconds", "audio"}}, ...}`, medians over interleaved repeats."""
+def measure(
+    threads: int, repeats: int, seconds: float, environments: Path | None = None
+) -> dict[str, Any]:
+    """Return `{"stages": {name: {"seconds", "audio"}}, ...}`, medians over interleaved repeats.
+
+    With a folder for the rivals' environments they take their turns too.
+    """
     torch.set_num_threads(threads)
-    with tempfile.TemporaryDirectory() as scratch:
+    with ExitStack() as stack:
+        scratch = stack.enter_context(tempfile.TemporaryDirectory())
         stages = dict(all_stages(Path(scratch), seconds))
+        if environments is not None:
+            rival = stack.enter_context(rave(environments, threads, FILE_SECONDS))
+            for job in ("encode", "decode", "pair"):
+                name = RAVE.replace("pair", job)
+                stages[name] = (partial(rival.run, job), FILE_SECONDS)
         times: dict[str, list[float]] = {name: [] for name in stages}
         for repeat in range(WARM + repeats):
             for name, (run, _) in stages.items():
@@ -61,6 +80,7 @@ def all_stages(scratch: Path, seconds: float) -> Iterator[tuple[str, Stage]]:
     yield from reading_stages(config, store, FilesStore(folder))
     yield from training_stages(config, store)
     yield from use_stages(config, seconds)
+    yield from file_stages(scratch / "take.wav", config)
 
 
 def reading_stages(config: Config, store: Store, files: FilesStore) -> Iterator[tuple[str, Stage]]:
@@ -102,8 +122,19 @@ def training_stages(config: Config, store: Store) -> Iterator[tuple[str, Stage]]
     yield "vocoder training step", (_stepper(vocoder.step, itertools.count()), vocoder.audio_a_step)
 
 
+def file_stages(take: Path, config: Config) -> Iterator[tuple[str, Stage]]:
+    """From a file of a minute to a file, as the command line does it once it has started."""
+    model, rate = shipped_or_random(config), config.audio.sample_rate
+    soundfile.write(take, sound(round(FILE_SECONDS * rate), rate), rate)
+    output, target = take.parent / "out", model.domains[0]
+    files = partial(transfer_files, [take], target, output, model=model)
+    yield FILES, (files, FILE_SECONDS)
+    encoder = Encoder(model)
+    yield EMBED, (lambda: encoder.embed(take), FILE_SECONDS)
+
+
 def use_stages(config: Config, seconds: float) -> Iterator[tuple[str, Stage]]:
-    """From sound to sound, in fp32 and in bf16."""
+    """From sound to sound, in each precision that there is here."""
     model = shipped_or_random(config)
     vocoder = model.vocoder or make_vocoder(config)
     griffin_lim = GriffinLim(model.config)
@@ -112,18 +143,22 @@ def use_stages(config: Config, seconds: float) -> Iterator[tuple[str, Stage]]:
     with torch.inference_mode():
         z = model.encode(audio).mean
         features = model.decode(z, domain)
-    for name, enabled in (("fp32", False), ("bf16", True)):
-        context = _inference(enabled)
-        yield f"encode, {name}", (context(lambda: model.encode(audio)), seconds)
-        yield f"decode, {name}", (context(lambda: model.decode(z, domain)), seconds)
-        yield f"vocode, {name}", (context(lambda: vocoder(features)), seconds)
-        whole = context(lambda: vocoder(model.decode(model.encode(audio).mean, domain)))
-        yield f"end to end, {name}", (whole, seconds)
-    yield "Griffin-Lim, fp32", (_inference(False)(lambda: griffin_lim(features)), seconds)
-    yield from rival_stages(rate, seconds)
+    model.vocoder = vocoder
+    for name in ("fp32", "bf16", "int8") if choose_precision(model) == "int8" else ("fp32", "bf16"):
+        runner = run_in(model, name)
+        wrap = partial(_inference, runner)
+        yield f"encode, {name}", (wrap(partial(runner.model.encode, audio)), seconds)
+        yield f"decode, {name}", (wrap(partial(runner.model.decode, z, domain)), seconds)
+        yield f"vocode, {name}", (wrap(partial(runner.model.vocode, features)), seconds)
+        yield f"end to end, {name}", (wrap(partial(runner.model.transfer, audio, domain)), seconds)
+    plain = partial(_inference, run_in(model, "fp32"))
+    yield "Griffin-Lim, fp32", (plain(lambda: griffin_lim(features)), seconds)
+    yield from rival_stages(plain, rate, seconds)
 
 
-def rival_stages(rate: int, seconds: float) -> Iterator[tuple[str, Stage]]:
+def rival_stages(
+    wrap: Callable[[Callable[[], object]], Callable[[], object]], rate: int, seconds: float
+) -> Iterator[tuple[str, Stage]]:
     """Vocos at 44.1 kHz (its published size, random weights), where it is installed."""
     try:
         from vocos.heads import ISTFTHead
@@ -134,7 +169,7 @@ def rival_stages(rate: int, seconds: float) -> Iterator[tuple[str, Stage]]:
     backbone = VocosBackbone(bands, dim=512, intermediate_dim=1536, num_layers=8).eval()
     head = ISTFTHead(dim=512, n_fft=2048, hop_length=hop, padding="same").eval()
     mel = torch.randn(1, bands, round(seconds * rate) // hop)
-    yield "Vocos (vocoder), fp32", (_inference(False)(lambda: head(backbone(mel))), seconds)
+    yield "Vocos (vocoder), fp32", (wrap(lambda: head(backbone(mel))), seconds)
 
 
 def shipped_or_random(config: Config) -> AudioVAE:
@@ -188,14 +223,11 @@ def _stepper(function: Callable[[int], object], steps: Iterator[int]) -> Callabl
     return lambda: function(next(steps))
 
 
-def _inference(bf16: bool) -> Callable[[Callable[[], object]], Callable[[], object]]:
-    """Return a wrapper that runs a function without gradients, in bf16 autocast where asked."""
+def _inference(runner: Runner, function: Callable[[], object]) -> Callable[[], object]:
+    """Return a function that runs another without gradients, as a model is run."""
 
-    def wrap(function: Callable[[], object]) -> Callable[[], object]:
-        def run() -> object:
-            with torch.inference_mode(), torch.autocast("cpu", torch.bfloat16, enabled=bf16):
-                return function()
+    def run() -> object:
+        with torch.inference_mode(), runner.context():
+            return function()
 
-        return run
-
-    return wrap
+    return run

@@ -9,6 +9,10 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
+FILES = "transfer, file to file, auto"
+EMBED = "embed, file to array, auto"
+RAVE = "RAVE v2, pair, fp32"
+
 HEAD = """# Speed
 
 `python -m bench` wrote this file. "× real time" is seconds of audio a second. Times are medians
@@ -36,6 +40,7 @@ def write_table(results: dict[int, dict[str, Any]], path: Path, load: str) -> st
             seconds = results[count]["stages"][name]["seconds"]
             line += f" {1000 * seconds:.1f} | {row['audio'] / seconds:,.0f} |"
         lines.append(line)
+    lines += ratios(results)
     notes = [
         f"- Machine: {machine()}.",
         f"- Software: Python {platform.python_version()}, "
@@ -49,6 +54,24 @@ def write_table(results: dict[int, dict[str, Any]], path: Path, load: str) -> st
     text = "\n".join([HEAD, *lines, "", *notes]) + "\n"
     path.write_text(text, encoding="utf-8")
     return text
+
+
+def ratios(results: dict[int, dict[str, Any]]) -> list[str]:
+    """Return a table of how many times as fast as RAVE the program is, where RAVE was timed."""
+    if not all(RAVE in result["stages"] for result in results.values()):
+        return []
+    counts = [f"{count} thread{'s' * (count > 1)}" for count in results]
+    lines = [
+        "",
+        f"| times as fast as {RAVE} | {' | '.join(counts)} |",
+        "|---|" + "--:|" * len(counts),
+    ]
+    for name in (FILES, EMBED):
+        speeds = [
+            {k: r["audio"] / r["seconds"] for k, r in v["stages"].items()} for v in results.values()
+        ]
+        lines.append(f"| {name} | " + " | ".join(f"{s[name] / s[RAVE]:.1f}" for s in speeds) + " |")
+    return lines
 
 
 def load_average() -> str:

@@ -7,7 +7,14 @@ import numpy as np
 import pytest
 import torch
 
-from audiovae.audio.features import LogMel, WaveFrames, pad_to_frames
+from audiovae.audio.features import (
+    LogMel,
+    WaveFrames,
+    mel_filters,
+    multiply_banded,
+    pad_to_frames,
+    stripes,
+)
 from audiovae.config import AudioConfig
 
 CONFIGS = [AudioConfig(), AudioConfig(sample_rate=16_000, n_fft=1024, hop_length=256, n_mels=80)]
@@ -54,7 +61,17 @@ def test_a_tone_lands_in_its_band():
 
 
 def test_no_band_is_empty():
-    assert (LogMel(AudioConfig()).filters.sum(1) > 0).all()
+    assert (LogMel(AudioConfig()).filters.sum(0) > 0).all()
+
+
+def test_banded_matrices_multiply_as_whole_ones():
+    filters = mel_filters(AudioConfig())
+    for matrix in (filters, filters.T, torch.zeros(5, 40), torch.ones(3, 70)):
+        x = torch.rand(2, 7, matrix.shape[0])
+        parts = stripes(matrix)
+        torch.testing.assert_close(multiply_banded(x, matrix, parts), x @ matrix)
+    rows = [rows.stop - rows.start for rows, _ in stripes(filters.T)]
+    assert sum(rows) < 1.5 * filters.shape[1]  # What it is for.
 
 
 def test_a_chunked_batch_equals_its_rows():

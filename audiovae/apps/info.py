@@ -11,6 +11,7 @@ from audiovae.audio.files import AUDIO_SUFFIXES, find_audio, probe
 from audiovae.corpus.store import Store
 from audiovae.errors import CheckpointError, UserError
 from audiovae.model.autoencoder import AudioVAE
+from audiovae.model.precision import choose_precision
 from audiovae.model.weights import load_model
 from audiovae.training.checkpoint import PLAN
 from audiovae.training.logs import METRICS
@@ -63,6 +64,7 @@ def describe_model(folder: Path) -> dict[str, Any]:
         "latent_rate": round(config.latent_rate, 3),
         "context_seconds": round(model.context_samples / audio.sample_rate, 3),
         "vocoder": "its decoders" if model.waveform else vocoder,
+        "precision": choose_precision(model),
         "parameters": _parameters(model),
         "megabytes": round(sum(f.stat().st_size for f in folder.rglob("*.safetensors")) / 1e6, 2),
         "fingerprint": fingerprint(model),

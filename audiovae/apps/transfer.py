@@ -27,6 +27,7 @@ from audiovae.audio.files import Writer, probe
 from audiovae.errors import UserError
 from audiovae.metrics.pitch import PitchRange, pitch_range
 from audiovae.model.autoencoder import AudioVAE
+from audiovae.model.precision import PRECISIONS, Precision
 from audiovae.tables import check_ranges
 
 FORMATS = ("wav", "flac", "ogg")
@@ -48,7 +49,7 @@ class TransferSettings:
     """Semitones by which the source is shifted first."""
     octave: Literal["keep", "auto"] = "keep"
     """`auto` shifts the source by whole octaves into the target's range."""
-    precision: Literal["auto", "fp32", "bf16"] = "auto"
+    precision: Precision = "auto"
     piece_seconds: float | None = None
     """Length of the pieces that are computed at once; chosen by the vocoder when left out."""
 
@@ -60,7 +61,7 @@ class TransferSettings:
             transpose=(-MOST_SEMITONES, MOST_SEMITONES),
             piece_seconds=(0.1, 3600),
         )
-        for name, known in (("octave", ("keep", "auto")), ("precision", ("auto", "fp32", "bf16"))):
+        for name, known in (("octave", ("keep", "auto")), ("precision", PRECISIONS)):
             if getattr(self, name) not in known:
                 raise UserError(f"{name} is {getattr(self, name)!r}; expected {' or '.join(known)}")
 

@@ -63,7 +63,7 @@ def evaluate(
         recordings: a folder of real recordings, of which timbre and notes alone are measured; the
             test must know its notes, and the scope may not be `quick`.
         name: of the model, for the report.
-        precision: `auto`, `fp32` or `bf16`.
+        precision: `auto`, `fp32`, `bf16` or `int8`.
         seed: of classifier, probes and intervals.
         progress: whether to show any.
 

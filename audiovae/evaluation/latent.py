@@ -12,7 +12,7 @@ from audiovae.evaluation.systems import to_training_level
 from audiovae.evaluation.testset import TestSet
 from audiovae.metrics.probe import probe
 from audiovae.model.autoencoder import AudioVAE
-from audiovae.training.optimise import autocast
+from audiovae.model.precision import run_in
 
 SEGMENTS = 24
 """The same of all domains, so that no register gives a domain away."""
@@ -38,11 +38,12 @@ def probe_latent(
     segments = testset.shared(domains, SEGMENTS)
     if len({s.piece for s in segments}) < 2:
         return {}
+    runner = run_in(model)
     learned = set(sorted({s.piece for s in segments})[::2])
     for domain in domains:
         audio = torch.from_numpy(np.stack([testset.audio(domain, s) for s in segments]))
-        with autocast(model.device, "auto"):
-            z = model.encode(to_training_level(model, audio).to(model.device)).mean
+        with runner.context():
+            z = runner.model.encode(to_training_level(model, audio).to(model.device)).mean
         frames = z.float().cpu().transpose(1, 2)
         heard = _audible(audio, model.config.latent_hop)[:, : frames.shape[1]]
         for side, inside in ((train, True), (held, False)):

@@ -20,8 +20,8 @@ from audiovae.errors import UserError
 from audiovae.evaluation.equalise import Equalise
 from audiovae.evaluation.musaicing import Musaicing
 from audiovae.model.autoencoder import SILENCE, AudioVAE
+from audiovae.model.precision import choose_precision, run_in
 from audiovae.tables import to_dict
-from audiovae.training.optimise import autocast, has_bf16
 
 if TYPE_CHECKING:
     from audiovae.evaluation.testset import TestSet
@@ -78,7 +78,7 @@ class ModelSystem:
 
     Args:
         model: that plays.
-        precision: `auto`, `fp32` or `bf16`.
+        precision: `auto`, `fp32`, `bf16` or `int8`.
         name: in tables and files.
 
     Until it is fitted, sound is taken to be at the model's own rate.
@@ -93,8 +93,7 @@ class ModelSystem:
     @cached_property
     def fingerprint(self) -> str:
         """Of settings, weights and arithmetic."""
-        auto = self.precision == "auto" and has_bf16(self.model.device)
-        kind = "bf16" if auto or self.precision == "bf16" else "fp32"
+        kind = choose_precision(self.model, self.precision)
         return f"{self.name} 1 {kind} {fingerprint_model(self.model)}"
 
     def fit(self, testset: TestSet, domains: Sequence[str]) -> None:
@@ -106,14 +105,17 @@ class ModelSystem:
         """Play `audio (batch, sample)`, brought to the level of the training recordings."""
         rate = self.model.config.audio.sample_rate
         given = to_training_level(self.model, _convert(audio, self.rate, rate))
-        with autocast(self.model.device, self.precision):
-            parts = [self._play(x.to(self.model.device), target) for x in given.split(ROWS)]
+        runner = run_in(self.model, self.precision)
+        with runner.context():
+            parts = [
+                self._play(runner.model, x.to(self.model.device), target) for x in given.split(ROWS)
+            ]
         made = _convert(torch.cat([part.float().cpu() for part in parts]), rate, self.rate)
         samples = audio.shape[-1]
         return F.pad(made, (0, max(0, samples - made.shape[-1])))[:, :samples]
 
-    def _play(self, audio: Tensor, target: str) -> Tensor:
-        return self.model.transfer(audio, target)
+    def _play(self, model: AudioVAE, audio: Tensor, target: str) -> Tensor:
+        return model.transfer(audio, target)
 
 
 class OneDecoder(ModelSystem):
@@ -122,8 +124,8 @@ class OneDecoder(ModelSystem):
     def __init__(self, model: AudioVAE, precision: str = "auto") -> None:
         super().__init__(model, precision, "one decoder for all")
 
-    def _play(self, audio: Tensor, target: str) -> Tensor:
-        return self.model.transfer(audio, self.model.domains[0])
+    def _play(self, model: AudioVAE, audio: Tensor, target: str) -> Tensor:
+        return model.transfer(audio, model.domains[0])
 
 
 class Resynthesis(ModelSystem):
@@ -136,11 +138,11 @@ class Resynthesis(ModelSystem):
     ) -> None:
         super().__init__(model, precision, name)
 
-    def _play(self, audio: Tensor, target: str) -> Tensor:
-        features = self.model.features(audio)
+    def _play(self, model: AudioVAE, audio: Tensor, target: str) -> Tensor:
+        features = model.features(audio)
         if self.name == "griffin-lim":
-            return self.model.griffin_lim(features)
-        return self.model.vocode(features)
+            return model.griffin_lim(features)
+        return model.vocode(features)
 
 
 def _griffin_lim(model: AudioVAE, precision: str) -> System | None:

@@ -7,6 +7,35 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 
+class Pointwise(nn.Linear):
+    """A linear layer that knows what it was given: least and most, both 0 until it is heard.
+
+    In 8 bits that is the range of its input, see `audiovae.model.eight_bits`.
+    """
+
+    span: Tensor
+
+    def __init__(self, inputs: int, outputs: int) -> None:
+        super().__init__(inputs, outputs)
+        self.register_buffer("span", torch.zeros(2))
+
+
+def depthwise(conv: nn.Conv1d, x: Tensor) -> Tensor:
+    """Convolve each channel of `x (batch, frame, channel)` along time.
+
+    As a 2-D convolution over channels-last memory, which is the layout of `x`: no copy, and a fifth
+    off the time of a training step.
+    """
+    out = F.conv2d(
+        x.transpose(1, 2).unsqueeze(2),
+        conv.weight.unsqueeze(2),
+        conv.bias,
+        padding=(0, conv.padding[0]),  # type: ignore[arg-type]
+        groups=x.shape[2],
+    )
+    return out.squeeze(2).transpose(1, 2)
+
+
 class Block(nn.Module):
     """ConvNeXt block: depthwise convolution, norm over channels, two pointwise layers, residual.
 
@@ -20,24 +49,13 @@ class Block(nn.Module):
             width, width, kernel_size, padding=kernel_size // 2, groups=width
         )
         self.norm = nn.LayerNorm(width)
-        self.widen = nn.Linear(width, expansion * width)
-        self.narrow = nn.Linear(expansion * width, width)
+        self.widen = Pointwise(width, expansion * width)
+        self.narrow = Pointwise(expansion * width, width)
         self.scale = nn.Parameter(torch.full((width,), 0.1))
 
     def forward(self, x: Tensor) -> Tensor:
-        """Map `(batch, frame, width)` to the same shape.
-
-        The depthwise convolution runs as a 2-D one over channels-last memory, which is the
-        layout of `x`: no copy, and a fifth off the time of a training step.
-        """
-        hidden = F.conv2d(
-            x.transpose(1, 2).unsqueeze(2),
-            self.depthwise.weight.unsqueeze(2),
-            self.depthwise.bias,
-            padding=(0, self.depthwise.padding[0]),  # type: ignore[arg-type]
-            groups=x.shape[2],
-        )
-        hidden = self.norm(hidden.squeeze(2).transpose(1, 2))
+        """Map `(batch, frame, width)` to the same shape."""
+        hidden = self.norm(depthwise(self.depthwise, x))
         return x + self.scale * self.narrow(F.gelu(self.widen(hidden)))
 
 
@@ -51,8 +69,12 @@ class Stack(nn.Sequential):
 class FrameConv(nn.Conv1d):
     """A convolution along time of `(batch, channel, frame)` that returns `(batch, frame, out)`."""
 
+    span: Tensor
+    """As in `Pointwise`."""
+
     def __init__(self, inputs: int, outputs: int, kernel_size: int) -> None:
         super().__init__(inputs, outputs, kernel_size, padding=kernel_size // 2)
+        self.register_buffer("span", torch.zeros(2))
 
     def forward(self, input: Tensor) -> Tensor:
         """Map `(batch, channel, frame)` to `(batch, frame, out)`."""
@@ -66,7 +88,7 @@ class Downsample(nn.Module):
         super().__init__()
         self.stride = stride
         self.norm = nn.LayerNorm(width)
-        self.join = nn.Linear(stride * width, width)
+        self.join = Pointwise(stride * width, width)
 
     def forward(self, x: Tensor) -> Tensor:
         """Map frames; their number must be a multiple of the stride."""
@@ -80,7 +102,7 @@ class Upsample(nn.Module):
     def __init__(self, width: int, stride: int) -> None:
         super().__init__()
         self.stride = stride
-        self.split = nn.Linear(width, stride * width)
+        self.split = Pointwise(width, stride * width)
 
     def forward(self, x: Tensor) -> Tensor:
         """Map frames."""

@@ -8,7 +8,7 @@ from torch import Tensor, nn
 
 from audiovae.audio.features import overlap_add
 from audiovae.config import Config
-from audiovae.model.blocks import FrameConv, Stack, Upsample, half_context
+from audiovae.model.blocks import FrameConv, Pointwise, Stack, Upsample, half_context
 
 MIN_SCALE = 0.3
 """Least scale of the likelihood in nats (2.6 dB): a band counts by its inverse, and the silent ones
@@ -42,7 +42,7 @@ class ISTFTHead(nn.Module):
     def __init__(self, width: int, n_fft: int, hop_length: int) -> None:
         super().__init__()
         self.n_fft, self.hop_length = n_fft, hop_length
-        self.out = nn.Linear(width, 3 * (n_fft // 2 + 1))
+        self.out = Pointwise(width, 3 * (n_fft // 2 + 1))
         with torch.no_grad():
             self.out.weight.mul_(0.3)
         self.register_buffer("window", torch.hann_window(n_fft), persistent=False)
@@ -71,16 +71,17 @@ class Head(nn.Module):
         self.up = Upsample(width, model.latent_stride)
         self.blocks = Stack(model.decoder_blocks[1], width, model.kernel_size, model.expansion)
         self.norm = nn.LayerNorm(width)
+        self.frames = audio.features == "logmel"
         self.out: nn.Module = (
-            nn.Linear(width, audio.n_mels)
-            if audio.features == "logmel"
+            Pointwise(width, audio.n_mels)
+            if self.frames
             else ISTFTHead(width, audio.n_fft, audio.hop_length)
         )
 
     def forward(self, hidden: Tensor) -> Tensor:
         """Map `(batch, frame, width)` to `(batch, n_mels, frame)` or `(batch, sample)`."""
         out = self.out(self.norm(self.blocks(self.up(hidden))))
-        return out.transpose(1, 2) if isinstance(self.out, nn.Linear) else out
+        return out.transpose(1, 2) if self.frames else out
 
 
 class Decoder(nn.Module):

@@ -9,7 +9,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from audiovae.config import AudioConfig, Config
-from audiovae.model.blocks import Downsample, FrameConv, Stack, half_context
+from audiovae.model.blocks import Downsample, FrameConv, Pointwise, Stack, half_context
 from audiovae.model.latent import DiagonalGaussian
 
 
@@ -55,7 +55,7 @@ class ConvNeXtEncoder(nn.Module):
         self.down = Downsample(width, model.latent_stride)
         self.slow = Stack(slow, width, kernel, model.expansion)
         self.norm = nn.LayerNorm(width)
-        self.head = nn.Linear(width, 2 * model.latent_dim)
+        self.head = Pointwise(width, 2 * model.latent_dim)
         # Begin with a narrow posterior: at unit variance the decoder would first learn to ignore z.
         nn.init.constant_(self.head.bias[model.latent_dim :], -4.0)
 

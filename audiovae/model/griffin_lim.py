@@ -6,8 +6,11 @@ import torch
 from torch import Tensor, nn
 from torchaudio.functional import griffinlim
 
-from audiovae.audio.features import mel_filters
+from audiovae.audio.features import mel_filters, multiply_banded, stripes
 from audiovae.config import AudioConfig, Config
+
+FAINT = 1e-6
+"""Part of the pseudo-inverse's largest entry under which one counts as zero: it is banded, too."""
 
 
 class AmplitudePrior(nn.Module):
@@ -20,8 +23,10 @@ class AmplitudePrior(nn.Module):
         self.log_floor = audio.log_floor
         # float32's default cut-off: at 256 bands the filters are singular, and a smaller cut-off
         # blows the floored bands up.
-        inverse = torch.linalg.pinv(mel_filters(audio))
+        inverse = torch.linalg.pinv(mel_filters(audio)).T
+        inverse = torch.where(inverse.abs() > FAINT * inverse.abs().max(), inverse, 0.0)
         self.register_buffer("inverse", inverse, persistent=False)
+        self.stripes = stripes(inverse)
 
     def forward(self, logmel: Tensor) -> Tensor:
         """Map log-mel `(batch, n_mels, frame)` to amplitudes `(batch, n_bins, frame)` >= 0.
@@ -29,8 +34,9 @@ class AmplitudePrior(nn.Module):
         The floor is taken off first, so that silence stays silent.
         """
         with torch.autocast(logmel.device.type, enabled=False):
-            amplitude = (logmel.float().exp() - self.log_floor).clamp_min(0.0)
-            return torch.matmul(self.inverse, amplitude).clamp_min(0.0)
+            amplitude = (logmel.float().exp() - self.log_floor).clamp_min(0.0).transpose(1, 2)
+            bins = multiply_banded(amplitude, self.inverse, self.stripes)
+            return bins.clamp_min(0.0).transpose(1, 2)
 
 
 class BandFit(nn.Module):
@@ -54,6 +60,7 @@ class BandFit(nn.Module):
         shares = filters / weight.clamp_min(1e-6)
         self.register_buffer("filters", filters.T.contiguous(), persistent=False)
         self.register_buffer("shares", shares, persistent=False)
+        self.to_bands, self.to_bins = stripes(self.filters), stripes(shares)
         # Bins of no band stay as they are.
         self.register_buffer("outside", (weight <= 1e-6).float(), persistent=False)
 
@@ -62,9 +69,11 @@ class BandFit(nn.Module):
 
         Bands at the floor are held to it, from above alone.
         """
-        made = torch.matmul(log_amplitude.exp(), self.filters).float().clamp_min(self.log_floor)
-        lacking = logmel.float().exp().transpose(1, 2) / made
-        return log_amplitude + (torch.matmul(lacking, self.shares).float() + self.outside).log()
+        with torch.autocast(logmel.device.type, enabled=False):
+            made = multiply_banded(log_amplitude.float().exp(), self.filters, self.to_bands)
+            lacking = logmel.float().exp().transpose(1, 2) / made.clamp_min(self.log_floor)
+            gain = multiply_banded(lacking, self.shares, self.to_bins) + self.outside
+            return log_amplitude + gain.log()
 
 
 class GriffinLim(nn.Module):

@@ -7,7 +7,7 @@ from torch import Tensor, nn
 
 from audiovae.audio.features import overlap_add, spectra
 from audiovae.config import Config
-from audiovae.model.blocks import FrameConv, Stack, half_context
+from audiovae.model.blocks import FrameConv, Pointwise, Stack, half_context
 from audiovae.model.griffin_lim import AmplitudePrior, BandFit
 from audiovae.model.phases import PhaseMemory, advance, centred
 
@@ -39,7 +39,7 @@ class LinkedVocoder(nn.Module):
         self.norm = nn.LayerNorm(vocoder.width)
         self.blocks = Stack(vocoder.blocks, vocoder.width, vocoder.kernel_size, vocoder.expansion)
         self.out_norm = nn.LayerNorm(vocoder.width)
-        self.out = nn.Linear(vocoder.width, PARTS * audio.n_bins)
+        self.out = Pointwise(vocoder.width, PARTS * audio.n_bins)
         with torch.no_grad():
             self.out.weight.mul_(0.3)
         self.register_buffer("turn", advance(audio.n_fft, audio.hop_length), persistent=False)
@@ -102,9 +102,10 @@ class LinkedVocoder(nn.Module):
         phases = linked * self.signs
         for _ in range(self.config.vocoder.refinements):
             with torch.no_grad():
-                sound = self._synthesise(amplitude * phases)
+                bins = amplitude * phases
+                sound = self._synthesise(bins)
                 made = spectra(sound, self.window, self.config.audio.hop_length).transpose(1, 2)
-                made = made + INERTIA * amplitude * phases
+                made.add_(bins, alpha=INERTIA)
                 # A tenth of the time that complex `abs` takes.
                 power = made.real.square() + made.imag.square()
                 phases = made * power.clamp_min(1e-18).rsqrt()

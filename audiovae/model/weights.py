@@ -150,11 +150,12 @@ def load_model(folder: Path) -> AudioVAE:
 
 
 def load_part(module: nn.Module, path: Path) -> None:
-    """Load one safetensors file into a module, strictly."""
+    """Load one safetensors file into a module, strictly; what was not yet heard may lack."""
     if not path.is_file():
         raise CheckpointError(f"{path} is missing from the checkpoint")
     try:
-        module.load_state_dict(unpack(load_file(path)), strict=True)
+        unheard = {k: v for k, v in module.state_dict().items() if k.endswith(".span")}
+        module.load_state_dict(unheard | unpack(load_file(path)), strict=True)
     except SafetensorError as error:
         raise CheckpointError(f"{path} is damaged ({error}): copy or train it again") from None
     except RuntimeError as error:

@@ -19,6 +19,7 @@ from audiovae.corpus.store import FilesStore, Store
 from audiovae.metrics.probe import STD_FLOOR
 from audiovae.model.autoencoder import AudioVAE, Output
 from audiovae.model.critics import DomainCritic, mmd
+from audiovae.model.precision import autocast
 from audiovae.training.feed import Clips, Feed
 from audiovae.training.objective import (
     SpectralLoss,
@@ -31,9 +32,9 @@ from audiovae.training.objective import (
     total,
     weights_at,
 )
-from audiovae.training.optimise import Average, Optimiser, autocast
+from audiovae.training.optimise import Average, Optimiser
 from audiovae.training.previews import draw_previews
-from audiovae.training.start import fitting_vocoder, hear_noise
+from audiovae.training.start import fitting_vocoder, hear_clips
 from audiovae.training.translate import translated
 from audiovae.training.validate import Validation
 
@@ -246,9 +247,9 @@ class VAETask:
         self.model.eval()
         self.average.swap()
         try:
-            if not self.frozen:
-                clips = self.loader.batch(0)
-                hear_noise(self.model, torch.cat([clips[d] for d in self.targets]))
+            batch = self.loader.batch(0)
+            clips = torch.cat([batch[d] for d in self.targets])
+            hear_clips(self.model, clips, self.targets, frozen=self.frozen)
             yield
         finally:
             self.average.swap()

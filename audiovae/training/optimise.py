@@ -115,21 +115,6 @@ class Average:
                 shadow.copy_(kept)
 
 
-def autocast(device: torch.device, precision: str) -> torch.autocast:
-    """Return the autocast context: bf16 where asked for, or where `auto` finds hardware for it."""
-    use = precision == "bf16" or (precision == "auto" and has_bf16(device))
-    return torch.autocast(device.type, dtype=torch.bfloat16, enabled=use)
-
-
-def has_bf16(device: torch.device) -> bool:
-    """Whether bf16 arithmetic is fast on a device."""
-    if device.type == "cuda":
-        return torch.cuda.is_bf16_supported(including_emulation=False)
-    if device.type == "cpu":
-        return bool(torch.cpu._is_avx512_bf16_supported())
-    return False
-
-
 def pick_device(name: str = "auto") -> torch.device:
     """Return a device by name; `auto` takes CUDA, then MPS, then the CPU."""
     if name == "auto":

@@ -18,6 +18,7 @@ from audiovae.corpus.store import FilesStore, Store
 from audiovae.errors import CheckpointError, ConfigError, CorpusError
 from audiovae.metrics.pitch import pitch_range
 from audiovae.model.autoencoder import AudioVAE, Statistics
+from audiovae.model.eight_bits import hear_spans, is_heard
 from audiovae.model.vocoder import LinkedVocoder
 from audiovae.model.vocoders import make_vocoder
 from audiovae.model.weights import VOCODER, load_model, load_part, read_header
@@ -115,6 +116,17 @@ def hear_noise(model: AudioVAE, clips: torch.Tensor) -> None:
     """Set how wide the posterior is in each dimension, from training clips `(row, sample)`."""
     variance = model.encoder(model.read(clips)).std.square().mean(dim=(0, 2))
     model.hear_noise(variance.sqrt())
+
+
+def hear_clips(model: AudioVAE, clips: torch.Tensor, domains: list[str], *, frozen: bool) -> None:
+    """Set what use in place of training needs, from training clips `(row, sample)`.
+
+    That is how wide the posterior is in each dimension, and the range of every layer's input. A
+    frozen encoder keeps what it has.
+    """
+    if not frozen:
+        hear_noise(model, clips)
+    hear_spans(model, clips, domains, common=not (frozen and is_heard(model.encoder)))
 
 
 def _sampler(store: Store | FilesStore, config: Config, domains: list[str]) -> Loader:

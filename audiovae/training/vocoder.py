@@ -21,12 +21,14 @@ from audiovae.model.critics import (
     generator_loss,
     matching_loss,
 )
+from audiovae.model.eight_bits import hearing
+from audiovae.model.precision import autocast
 from audiovae.model.vocoder import LinkedVocoder
 from audiovae.model.vocoders import make_vocoder
 from audiovae.model.weights import load_model
 from audiovae.training.loop import Budget, run_task
 from audiovae.training.objective import SpectralLoss, total
-from audiovae.training.optimise import Average, Optimiser, autocast, pick_device
+from audiovae.training.optimise import Average, Optimiser, pick_device
 from audiovae.training.start import checkpoint_folder, history, load_vocoder, measure, open_corpus
 from audiovae.training.vocoder_feed import VocoderFeed
 from audiovae.training.vocoder_losses import LinkLoss
@@ -135,6 +137,9 @@ class VocoderTask:
         """Write a checkpoint folder of no domains that holds the averaged vocoder."""
         self.average.swap()
         try:
+            logmel, _ = self.feeds["train"].clips(0, augmented=False)
+            with hearing(self.vocoder), torch.no_grad():
+                self.vocoder(logmel)
             holder = AudioVAE(self.config, [], self.statistics)
             holder.vocoder = self.vocoder
             holder.provenance = {**self.facts, "steps": step, "valid": metrics}

@@ -12,7 +12,7 @@ from audiovae.corpus.loader import Loader
 from audiovae.corpus.store import FilesStore, Store
 from audiovae.errors import ConfigError
 from audiovae.model.autoencoder import AudioVAE
-from audiovae.training.optimise import autocast
+from audiovae.model.precision import autocast
 
 DECODED_EVERY = 2
 """With a model, one clip of so many is heard as its decoders say it."""
