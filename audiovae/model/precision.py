@@ -62,14 +62,15 @@ def choose_precision(model: AudioVAE, precision: str = "auto") -> str:
     """
     if precision not in PRECISIONS:
         raise UserError(f"precision is {precision!r}; expected {' or '.join(PRECISIONS)}")
-    able, heard = has_int8(model.device), is_heard(model)
+    if precision not in ("auto", "int8"):
+        return precision
+    able = has_int8(model.device)
+    heard = able and is_heard(model)
     if precision == "int8" and not able:
         raise UserError("int8 needs a processor with VNNI and torch with oneDNN: use bf16 or fp32")
     if precision == "int8" and not heard:
         raise UserError("this model was saved before int8: train it a step further, or use bf16")
-    if precision != "auto":
-        return precision
-    if able and heard:
+    if heard:
         return "int8"
     return "bf16" if has_bf16(model.device) else "fp32"
 
