@@ -273,7 +273,11 @@ class Config:
             or (self.training.pairing == "none" and self.audio.features == "logmel"),
             "translated_share needs training.pairing = none and audio.features = logmel",
         )
-
+        require(
+            not self.training.settle
+            or (self.objective.confusion == "none" and self.objective.agreement_weight == 0),
+            "settle leaves the encoder: set objective.confusion = none and agreement_weight = 0",
+        )
         require(
             self.augment.envelope_probability == 0 or self.audio.features == "logmel",
             "envelope_probability needs audio.features = logmel: bands are what it shapes",

@@ -114,6 +114,7 @@ TRANSFER = [
     f"{USE} --model model --device abacus",
     f"{USE} --model model --threads 0",
     f"{USE} --model model --precision fp8",
+    f"{USE} --model model --precision int8",
     f"{USE} --model model --loudnes",
     "take.wav --to trumpet -o out --model model --octave auto",
     "take.wav other/take.flac --to flute -o out --model model",
@@ -228,6 +229,7 @@ OTHERS = [
     "evaluate music -o out --model model",
     "evaluate music --model model",
     "evaluate music -o out --model model --quick --full",
+    "evaluate music -o out --model model --segments 0",
 ]
 LINES = [
     *(f"transfer {words}" for words in TRANSFER),

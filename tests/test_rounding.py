@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 from audiovae.errors import CheckpointError, ConfigError
 from audiovae.model.autoencoder import AudioVAE
 from audiovae.model.latent import GRAIN, SHARPNESS, soft_round
-from audiovae.training.start import hear_noise
+from audiovae.training.start import hear_clips, hear_noise
 from audiovae.training.trainer import train
 
 
@@ -89,11 +89,13 @@ def test_decoders_settle_on_rounded_means_and_the_encoder_stays(tmp_path: Path) 
         training=settings,
         objective=dataclasses.replace(model.config.objective, confusion="none"),
     )
+    with pytest.raises(ConfigError, match="settle leaves the encoder"):
+        dataclasses.replace(config, objective=model.config.objective)
     start = model.save_pretrained(tmp_path / "start")
     arguments = {"steps": 2, "init": start, "progress": False}
     with pytest.raises(ConfigError, match="goes on from a trained model"):
         train(tmp_path, tmp_path / "run", config, domains=model.domains, **arguments)
-    hear_noise(model, torch.from_numpy(tone_samples()))
+    hear_clips(model, torch.from_numpy(tone_samples()), model.domains, frozen=False)
     model.save_pretrained(start)
     train(tmp_path, tmp_path / "run", config, domains=model.domains, **arguments)
     after = AudioVAE.from_pretrained(tmp_path / "run" / "checkpoint")

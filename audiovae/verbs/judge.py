@@ -9,7 +9,7 @@ from typing import Annotated
 from tyro.conf import Positional, arg
 
 from audiovae.errors import ConfigError
-from audiovae.verbs.options import Output, Place, Report, UseModel, WithModel
+from audiovae.verbs.options import Output, Place, Report, UseModel, Whole, WithModel
 
 
 @dataclass(kw_only=True)
@@ -20,6 +20,8 @@ class Evaluate:
     """Scores rendered on every instrument: python data/transfer_test.py FOLDER."""
     output: Output
     """Folder for evaluation.json, evaluation.md and pictures."""
+    segments: Whole = None
+    """Of each pair; 24 when left out, and 4 for all but the distances."""
     quick: bool = False
     """Distances alone, on few segments: two minutes."""
     unseen: bool = False
@@ -45,6 +47,7 @@ class Evaluate:
             self.folder,
             self.output,
             scope=scope,
+            segments=self.segments,
             unseen=self.unseen,
             recordings=self.recordings,
             name=found.source,
