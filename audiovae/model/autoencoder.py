@@ -234,13 +234,31 @@ class AudioVAE(nn.Module):
         return sound[:, : audio.shape[-1]] * self.presence(audio)
 
     def presence(self, audio: Tensor) -> Tensor:
-        """Gain in 0 to 1 for each sample of `audio (batch, sample)`: 0 deep inside silence."""
+        """Gain in 0 to 1 for each sample of `audio (batch, sample)`: 0 deep inside silence.
+
+        That of a causal model does not know when silence will end, and opens at once.
+        """
         hop, samples = self.config.audio.hop_length, audio.shape[-1]
         peaks = F.max_pool1d(audio.abs()[:, None], hop, ceil_mode=True)
+        if self.config.audio.causal:
+            peaks = F.pad(peaks, (SILENCE_HOPS, -SILENCE_HOPS))
         spread = F.max_pool1d(peaks, 2 * SILENCE_HOPS + 1, stride=1, padding=SILENCE_HOPS)
         heard = (spread > SILENCE).to(audio.dtype)
+        if self.config.audio.causal:
+            return heard[:, 0].repeat_interleave(hop, dim=-1)[:, :samples]
         smooth = F.avg_pool1d(F.pad(heard, (2, 2), mode="replicate"), 5, stride=1)
         return smooth[:, 0].repeat_interleave(hop, dim=-1)[:, :samples]
+
+    @property
+    def latency_samples(self) -> int:
+        """Samples after its own that an output sample waits for; rounded up to whole hops.
+
+        The length of a window, and what networks, latent frames and refinements look ahead.
+        """
+        audio, stride = self.config.audio, self.config.model.latent_stride
+        if audio.causal:
+            return audio.n_fft + (stride - 1) * audio.hop_length
+        return self.context_samples
 
     @property
     def context_samples(self) -> int:

@@ -7,6 +7,11 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 
+def reach(kernel_size: int, causal: bool) -> int:
+    """Frames before its own that a kernel looks at; as many after it, unless it is causal."""
+    return kernel_size - 1 if causal else kernel_size // 2
+
+
 class Pointwise(nn.Linear):
     """A linear layer that knows what it was given: least and most, both 0 until it is heard.
 
@@ -33,21 +38,22 @@ def depthwise(conv: nn.Conv1d, x: Tensor) -> Tensor:
         padding=(0, conv.padding[0]),  # type: ignore[arg-type]
         groups=x.shape[2],
     )
-    return out.squeeze(2).transpose(1, 2)
+    # A causal one has padding on both sides too; what comes of the right one is cut off.
+    return out[:, :, 0, : x.shape[1]].transpose(1, 2)
 
 
 class Block(nn.Module):
     """ConvNeXt block: depthwise convolution, norm over channels, two pointwise layers, residual.
 
     Liu et al., "A ConvNet for the 2020s" (2022), in one dimension. The norm never looks along
-    time, so the output depends on `kernel_size // 2` frames on each side and on nothing else.
+    time, so the output depends on `kernel_size // 2` frames on each side and on nothing else;
+    when `causal`, on `kernel_size - 1` frames before.
     """
 
-    def __init__(self, width: int, kernel_size: int, expansion: int) -> None:
+    def __init__(self, width: int, kernel_size: int, expansion: int, causal: bool = False) -> None:
         super().__init__()
-        self.depthwise = nn.Conv1d(
-            width, width, kernel_size, padding=kernel_size // 2, groups=width
-        )
+        padding = reach(kernel_size, causal)
+        self.depthwise = nn.Conv1d(width, width, kernel_size, padding=padding, groups=width)
         self.norm = nn.LayerNorm(width)
         self.widen = Pointwise(width, expansion * width)
         self.narrow = Pointwise(expansion * width, width)
@@ -62,8 +68,10 @@ class Block(nn.Module):
 class Stack(nn.Sequential):
     """Blocks in a row, `(batch, frame, width)` to the same shape."""
 
-    def __init__(self, count: int, width: int, kernel_size: int, expansion: int) -> None:
-        super().__init__(*(Block(width, kernel_size, expansion) for _ in range(count)))
+    def __init__(
+        self, count: int, width: int, kernel_size: int, expansion: int, causal: bool = False
+    ) -> None:
+        super().__init__(*(Block(width, kernel_size, expansion, causal) for _ in range(count)))
 
 
 class FrameConv(nn.Conv1d):
@@ -72,13 +80,13 @@ class FrameConv(nn.Conv1d):
     span: Tensor
     """As in `Pointwise`."""
 
-    def __init__(self, inputs: int, outputs: int, kernel_size: int) -> None:
-        super().__init__(inputs, outputs, kernel_size, padding=kernel_size // 2)
+    def __init__(self, inputs: int, outputs: int, kernel_size: int, causal: bool = False) -> None:
+        super().__init__(inputs, outputs, kernel_size, padding=reach(kernel_size, causal))
         self.register_buffer("span", torch.zeros(2))
 
     def forward(self, input: Tensor) -> Tensor:
         """Map `(batch, channel, frame)` to `(batch, frame, out)`."""
-        return super().forward(input).transpose(1, 2)
+        return super().forward(input)[:, :, : input.shape[2]].transpose(1, 2)
 
 
 class Downsample(nn.Module):
@@ -108,8 +116,3 @@ class Upsample(nn.Module):
         """Map frames."""
         batch, frames, width = x.shape
         return self.split(x).reshape(batch, frames * self.stride, width)
-
-
-def half_context(blocks: int, kernel_size: int) -> int:
-    """Frames on each side that `blocks` blocks in a row look at."""
-    return blocks * (kernel_size // 2)

@@ -8,7 +8,7 @@ from torch import Tensor, nn
 
 from audiovae.audio.features import overlap_add
 from audiovae.config import Config
-from audiovae.model.blocks import FrameConv, Pointwise, Stack, Upsample, half_context
+from audiovae.model.blocks import FrameConv, Pointwise, Stack, Upsample, reach
 
 MIN_SCALE = 0.3
 """Least scale of the likelihood in nats (2.6 dB): a band counts by its inverse, and the silent ones
@@ -20,10 +20,11 @@ class Trunk(nn.Module):
 
     def __init__(self, config: Config) -> None:
         super().__init__()
-        model = config.model
-        self.embed = FrameConv(model.latent_dim, model.decoder_width, 3)
+        model, causal = config.model, config.audio.causal
+        width = model.decoder_width
+        self.embed = FrameConv(model.latent_dim, width, 3, causal)
         self.blocks = Stack(
-            model.decoder_blocks[0], model.decoder_width, model.kernel_size, model.expansion
+            model.decoder_blocks[0], width, model.kernel_size, model.expansion, causal
         )
 
     def forward(self, z: Tensor) -> Tensor:
@@ -69,7 +70,9 @@ class Head(nn.Module):
         model, audio = config.model, config.audio
         width = model.decoder_width
         self.up = Upsample(width, model.latent_stride)
-        self.blocks = Stack(model.decoder_blocks[1], width, model.kernel_size, model.expansion)
+        self.blocks = Stack(
+            model.decoder_blocks[1], width, model.kernel_size, model.expansion, audio.causal
+        )
         self.norm = nn.LayerNorm(width)
         self.frames = audio.features == "logmel"
         self.out: nn.Module = (
@@ -119,12 +122,11 @@ class Decoder(nn.Module):
 
     @property
     def context_frames(self) -> int:
-        """Feature frames on each side that one output frame depends on."""
-        model = self.config.model
+        """Feature frames before, and unless causal after, that one output frame depends on."""
+        model, causal = self.config.model, self.config.audio.causal
         slow, fast = model.decoder_blocks
-        return model.latent_stride * (half_context(slow, model.kernel_size) + 2) + half_context(
-            fast, model.kernel_size
-        )
+        beside = reach(model.kernel_size, causal)
+        return model.latent_stride * (slow * beside + reach(3, causal) + 1) + fast * beside
 
     def forward(self, z: Tensor, shared: Shared | None = None) -> Tensor:
         """Map `(batch, latent, frame)` to normalised log-mel `(batch, n_mels, frame * stride)`.

@@ -132,13 +132,13 @@ class Int8FrameConv(nn.Module):
         weight = conv.weight.transpose(1, 2).flatten(1)
         assert conv.bias is not None
         self.linear = Int8Linear(weight, conv.bias, conv.span)
-        self.kernel_size = conv.kernel_size[0]
+        self.kernel_size, self.before = conv.kernel_size[0], int(conv.padding[0])
 
     def forward(self, x: Tensor) -> Tensor:
         """Map `(batch, channel, frame)` to `(batch, frame, out)`."""
-        side = self.kernel_size // 2
         codes = self.linear.codes(x.transpose(1, 2))
-        codes = F.pad(codes, (0, 0, side, side), value=self.linear.zero)
+        after = self.kernel_size - 1 - self.before
+        codes = F.pad(codes, (0, 0, self.before, after), value=self.linear.zero)
         windows = codes.unfold(1, self.kernel_size, 1).transpose(2, 3)
         return self.linear.multiply(windows.flatten(2))
 

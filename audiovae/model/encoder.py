@@ -9,7 +9,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from audiovae.config import AudioConfig, Config
-from audiovae.model.blocks import Downsample, FrameConv, Pointwise, Stack, half_context
+from audiovae.model.blocks import Downsample, FrameConv, Pointwise, Stack, reach
 from audiovae.model.latent import DiagonalGaussian
 
 
@@ -47,13 +47,13 @@ class ConvNeXtEncoder(nn.Module):
         super().__init__()
         model = config.model
         self.config = config
-        width, kernel = model.encoder_width, model.kernel_size
+        width, kernel, causal = model.encoder_width, model.kernel_size, config.audio.causal
         fast, slow = model.encoder_blocks
         self.front = Filterbank(config.audio) if config.audio.features == "waveform" else None
-        self.embed = FrameConv(config.audio.n_mels, width, kernel)
-        self.fast = Stack(fast, width, kernel, model.expansion)
+        self.embed = FrameConv(config.audio.n_mels, width, kernel, causal)
+        self.fast = Stack(fast, width, kernel, model.expansion, causal)
         self.down = Downsample(width, model.latent_stride)
-        self.slow = Stack(slow, width, kernel, model.expansion)
+        self.slow = Stack(slow, width, kernel, model.expansion, causal)
         self.norm = nn.LayerNorm(width)
         self.head = Pointwise(width, 2 * model.latent_dim)
         # Begin with a narrow posterior: at unit variance the decoder would first learn to ignore z.
@@ -61,11 +61,11 @@ class ConvNeXtEncoder(nn.Module):
 
     @property
     def context_frames(self) -> int:
-        """Feature frames on each side that one latent frame depends on."""
+        """Feature frames before, and unless causal after, that one latent frame depends on."""
         model = self.config.model
-        kernel, stride = model.kernel_size, model.latent_stride
+        beside = reach(model.kernel_size, self.config.audio.causal)
         fast, slow = model.encoder_blocks
-        return half_context(fast + 1, kernel) + stride * (half_context(slow, kernel) + 1)
+        return (fast + 1) * beside + model.latent_stride * (slow * beside + 1)
 
     def forward(self, features: Tensor) -> DiagonalGaussian:
         """Map features (log-mel ones normalised) `(batch, n_features, frame)` to the posterior.

@@ -7,7 +7,7 @@ from torch import Tensor, nn
 
 from audiovae.audio.features import overlap_add, spectra
 from audiovae.config import Config
-from audiovae.model.blocks import FrameConv, Pointwise, Stack, half_context
+from audiovae.model.blocks import FrameConv, Pointwise, Stack, reach
 from audiovae.model.griffin_lim import AmplitudePrior, BandFit
 from audiovae.model.phases import PhaseMemory, advance, centred
 
@@ -35,9 +35,11 @@ class LinkedVocoder(nn.Module):
         audio, vocoder = config.audio, config.vocoder
         self.config = config
         self.prior, self.fit = AmplitudePrior(audio), BandFit(audio)
-        self.embed = FrameConv(audio.n_mels, vocoder.width, vocoder.kernel_size)
+        self.embed = FrameConv(audio.n_mels, vocoder.width, vocoder.kernel_size, audio.causal)
         self.norm = nn.LayerNorm(vocoder.width)
-        self.blocks = Stack(vocoder.blocks, vocoder.width, vocoder.kernel_size, vocoder.expansion)
+        self.blocks = Stack(
+            vocoder.blocks, vocoder.width, vocoder.kernel_size, vocoder.expansion, audio.causal
+        )
         self.out_norm = nn.LayerNorm(vocoder.width)
         self.out = Pointwise(vocoder.width, PARTS * audio.n_bins)
         with torch.no_grad():
@@ -57,7 +59,8 @@ class LinkedVocoder(nn.Module):
     def context_frames(self) -> int:
         """Feature frames on each side that one output frame depends on, beside the memory."""
         vocoder = self.config.vocoder
-        return half_context(vocoder.blocks + 1, vocoder.kernel_size) + self.lead_frames
+        beside = reach(vocoder.kernel_size, self.config.audio.causal)
+        return (vocoder.blocks + 1) * beside + self.lead_frames
 
     def describe(self, logmel: Tensor) -> tuple[Tensor, Tensor]:
         """Map log-mel `(batch, n_mels, frame)` to what the network says of each bin.

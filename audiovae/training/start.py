@@ -12,7 +12,7 @@ import torch
 from torch import nn
 
 from audiovae.audio.features import LogMel
-from audiovae.config import Config, VocoderConfig
+from audiovae.config import AudioConfig, Config, VocoderConfig
 from audiovae.corpus.loader import Loader
 from audiovae.corpus.store import FilesStore, Store
 from audiovae.errors import CheckpointError, ConfigError, CorpusError
@@ -22,7 +22,7 @@ from audiovae.model.eight_bits import hear_spans, is_heard
 from audiovae.model.vocoder import LinkedVocoder
 from audiovae.model.vocoders import make_vocoder
 from audiovae.model.weights import VOCODER, load_model, load_part, read_header
-from audiovae.tables import from_dict, to_dict
+from audiovae.tables import from_dict
 
 STATISTICS_STEPS = 8
 """Batches from which the corpus' statistics are measured."""
@@ -222,9 +222,13 @@ def fitting_vocoder(config: Config, folder: Path | None = None) -> LinkedVocoder
     folder = folder or shipped_weights()
     if not (folder / VOCODER).is_file():
         return None
-    if read_header(folder)["config"]["audio"] != to_dict(config.audio):
+    if _audio_of(read_header(folder)) != config.audio:
         return None
     return load_vocoder(folder, config)
+
+
+def _audio_of(header: dict[str, Any]) -> AudioConfig:
+    return from_dict(AudioConfig, header["config"]["audio"], "config.audio")
 
 
 def load_vocoder(folder: Path, config: Config) -> LinkedVocoder:
@@ -236,7 +240,7 @@ def load_vocoder(folder: Path, config: Config) -> LinkedVocoder:
     path = folder / VOCODER
     if not path.is_file():
         raise CheckpointError(f"{folder} holds no vocoder")
-    if header["config"]["audio"] != to_dict(config.audio):
+    if _audio_of(header) != config.audio:
         raise CheckpointError(
             f"the vocoder of {folder} was trained for other features: "
             "its audio settings and the model's must be the same"
