@@ -11,6 +11,7 @@ if TYPE_CHECKING:
     from audiovae.apps.embed_files import embed_files
     from audiovae.apps.generate import generate_audio
     from audiovae.apps.models import resolve_model
+    from audiovae.apps.stream import Stream
     from audiovae.apps.transfer import TransferSettings, transfer_audio, transfer_files
     from audiovae.config import Config
     from audiovae.config_files import load_config
@@ -29,6 +30,7 @@ __version__ = "0.1.0"
 __all__ = [
     "AudioVAE",
     "Config",
+    "Stream",
     "TransferSettings",
     "UserError",
     "add_domain",
@@ -51,6 +53,7 @@ __all__ = [
 _PLACES = {
     "AudioVAE": "model.autoencoder",
     "Config": "config",
+    "Stream": "apps.stream",
     "TransferSettings": "apps.transfer",
     "UserError": "errors",
     "add_domain": "training.add_domain",

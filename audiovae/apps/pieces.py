@@ -13,7 +13,7 @@ from itertools import chain
 import numpy as np
 
 from audiovae.audio.resample import Resampler
-from audiovae.model.autoencoder import SILENCE
+from audiovae.model.presence import SILENCE
 
 METER_SECONDS = 0.05
 """Length of the parts of which a level is made."""

@@ -40,9 +40,11 @@ def spectra(audio: Tensor, window: Tensor, hop_length: int) -> Tensor:
         Complex `(batch, n_fft // 2 + 1, ceil(sample / hop_length))`; phases count from the
         windows' starts.
     """
-    n_fft = window.numel()
-    padded = pad_to_frames(audio, n_fft, hop_length)
-    window = window / window.sum()
+    return _stft(pad_to_frames(audio, window.numel(), hop_length), window, hop_length)
+
+
+def _stft(padded: Tensor, window: Tensor, hop_length: int) -> Tensor:
+    n_fft, window = window.numel(), window / window.sum()
     return torch.stft(padded, n_fft, hop_length, window=window, center=False, return_complex=True)
 
 
@@ -53,7 +55,11 @@ def magnitudes(audio: Tensor, window: Tensor, hop_length: int) -> Tensor:
         `(batch, n_fft // 2 + 1, ceil(sample / hop_length))`; a full-scale sine peaks at 0.5 in the
         bins about its frequency, and a mel band that holds it is near 1 (0 dB).
     """
-    bins = spectra(audio, window, hop_length)
+    return _magnitudes(pad_to_frames(audio, window.numel(), hop_length), window, hop_length)
+
+
+def _magnitudes(padded: Tensor, window: Tensor, hop_length: int) -> Tensor:
+    bins = _stft(padded, window, hop_length)
     # A tenth of the time that complex `abs` takes; below the clamp there is no gradient.
     return (bins.real.square() + bins.imag.square()).clamp_min(LEAST_POWER).sqrt()
 
@@ -113,13 +119,15 @@ class LogMel(nn.Module):
 
     def forward(self, audio: Tensor) -> Tensor:
         """Map `(batch, sample)` in plus or minus 1 to `(batch, n_mels, frame)` in nats."""
+        padded = pad_to_frames(audio, self.config.n_fft, self.config.hop_length)
         if audio.shape[0] <= CHUNK or audio.device.type != "cpu":
-            return self._transform(audio)
-        return torch.cat([self._transform(part) for part in audio.split(CHUNK)])
+            return self.whole_windows(padded)
+        return torch.cat([self.whole_windows(part) for part in padded.split(CHUNK)])
 
-    def _transform(self, audio: Tensor) -> Tensor:
+    def whole_windows(self, audio: Tensor) -> Tensor:
+        """Map `(batch, sample)` to a frame for each window that lies in it, without padding."""
         with torch.autocast(audio.device.type, enabled=False):
-            bins = magnitudes(audio.float(), self.window, self.config.hop_length).transpose(1, 2)
+            bins = _magnitudes(audio.float(), self.window, self.config.hop_length).transpose(1, 2)
             bands = multiply_banded(bins, self.filters, self.stripes).transpose(1, 2)
             return bands.clamp_min(self.config.log_floor).log()
 
@@ -155,10 +163,15 @@ def overlap_add(frames: Tensor, window: Tensor, hop_length: int) -> Tensor:
     side = (n_fft - hop_length) // 2
     inner = slice(side, side + count * hop_length)
     envelope = window.square()[None, :, None].expand(1, -1, count)
-    return _add(frames, hop_length)[:, inner] / _add(envelope, hop_length)[:, inner].clamp_min(1e-8)
+    total, weight = add_frames(frames, hop_length), add_frames(envelope, hop_length)
+    return total[:, inner] / weight[:, inner].clamp_min(LEAST_WEIGHT)
 
 
-def _add(frames: Tensor, hop_length: int) -> Tensor:
+LEAST_WEIGHT = 1e-8
+"""Sum of squared windows below which nothing is divided by it."""
+
+
+def add_frames(frames: Tensor, hop_length: int) -> Tensor:
     """Add `frames (batch, n_fft, frame)` at their places: `(batch, sample)`.
 
     Hop by hop, which takes a tenth of the time of `F.fold`.

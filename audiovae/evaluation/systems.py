@@ -19,8 +19,9 @@ from audiovae.audio.resample import resample
 from audiovae.errors import UserError
 from audiovae.evaluation.equalise import Equalise
 from audiovae.evaluation.musaicing import Musaicing
-from audiovae.model.autoencoder import SILENCE, AudioVAE
+from audiovae.model.autoencoder import AudioVAE
 from audiovae.model.precision import choose_precision, run_in
+from audiovae.model.presence import SILENCE
 from audiovae.tables import to_dict
 
 if TYPE_CHECKING:

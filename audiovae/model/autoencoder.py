@@ -10,7 +10,6 @@ from pathlib import Path
 from typing import Any
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 
 from audiovae.audio.features import make_features
@@ -21,12 +20,9 @@ from audiovae.model.encoder import ENCODERS
 from audiovae.model.griffin_lim import GriffinLim
 from audiovae.model.latent import DiagonalGaussian
 from audiovae.model.phases import PhaseMemory
+from audiovae.model.presence import SILENCE_HOPS, gates, hop_peaks
 from audiovae.model.vocoder import LinkedVocoder
 
-SILENCE = 10 ** (-70 / 20)
-"""Peak amplitude under which a stretch of input is silence, and so is its output."""
-SILENCE_HOPS = 24
-"""Frames of silence on each side before the output is muted: tails of notes ring on."""
 LOUDEST = 3.0
 """Nats at which log-mel frames are clamped before they become sound."""
 
@@ -141,7 +137,10 @@ class AudioVAE(nn.Module):
         Mean and log-variance are `(batch, latent, ceil(ceil(sample / hop) / stride))`. The mean is
         rounded to what decoders were trained to tell apart, see `DiagonalGaussian.rounded`.
         """
-        posterior = self.encoder(self.read(audio))
+        return self.rounded(self.encoder(self.read(audio)))
+
+    def rounded(self, posterior: DiagonalGaussian) -> DiagonalGaussian:
+        """Round the mean of what the encoder returns, where the noise of training is known."""
         return posterior if self.latent_noise is None else posterior.rounded(self.latent_noise)
 
     def hear_noise(self, noise: Tensor) -> None:
@@ -159,13 +158,16 @@ class AudioVAE(nn.Module):
         domain was heard in each band: where partials of several notes meet, logarithms add up to
         what no sound would.
         """
-        decoder = self.decoder(domain)
-        out = decoder(z, self.shared).float()
+        out = self.decoder(domain)(z, self.shared).float()
         if self.waveform:
             return out
-        if not self.training if bounded is None else bounded:
-            out = torch.minimum(out, decoder.ceiling[:, None])
-        return out * self.feature_std + self.feature_mean
+        return self.in_nats(out, domain, not self.training if bounded is None else bounded)
+
+    def in_nats(self, frames: Tensor, domain: str, bounded: bool) -> Tensor:
+        """Map normalised log-mel `(batch, n_mels, frame)` of a decoder to log-mel."""
+        if bounded:
+            frames = torch.minimum(frames, self.decoder(domain).ceiling[:, None])
+        return frames * self.feature_std + self.feature_mean
 
     def playable(self, features: Tensor) -> Tensor:
         """Bound log-mel frames as sound bounds them: a decoder may say less than the floor."""
@@ -221,8 +223,8 @@ class AudioVAE(nn.Module):
             temperature: of the noise; at 0 decoders get rounded means, as in use.
         """
         posterior = self.encoder(features)
-        if temperature == 0 and self.latent_noise is not None:
-            posterior = posterior.rounded(self.latent_noise)
+        if temperature == 0:
+            posterior = self.rounded(posterior)
         z = posterior.sample(noise, temperature)
         made = {domain: self.decode(z[chosen], domain) for domain, chosen in rows.items()}
         return Output(posterior, z, dict(rows), made)
@@ -234,20 +236,10 @@ class AudioVAE(nn.Module):
         return sound[:, : audio.shape[-1]] * self.presence(audio)
 
     def presence(self, audio: Tensor) -> Tensor:
-        """Gain in 0 to 1 for each sample of `audio (batch, sample)`: 0 deep inside silence.
-
-        That of a causal model does not know when silence will end, and opens at once.
-        """
-        hop, samples = self.config.audio.hop_length, audio.shape[-1]
-        peaks = F.max_pool1d(audio.abs()[:, None], hop, ceil_mode=True)
-        if self.config.audio.causal:
-            peaks = F.pad(peaks, (SILENCE_HOPS, -SILENCE_HOPS))
-        spread = F.max_pool1d(peaks, 2 * SILENCE_HOPS + 1, stride=1, padding=SILENCE_HOPS)
-        heard = (spread > SILENCE).to(audio.dtype)
-        if self.config.audio.causal:
-            return heard[:, 0].repeat_interleave(hop, dim=-1)[:, :samples]
-        smooth = F.avg_pool1d(F.pad(heard, (2, 2), mode="replicate"), 5, stride=1)
-        return smooth[:, 0].repeat_interleave(hop, dim=-1)[:, :samples]
+        """Gain in 0 to 1 for each sample of `audio (batch, sample)`: 0 deep inside silence."""
+        hop = self.config.audio.hop_length
+        gain = gates(hop_peaks(audio, hop), self.config.audio.causal)
+        return gain.repeat_interleave(hop, dim=-1)[:, : audio.shape[-1]]
 
     @property
     def latency_samples(self) -> int:

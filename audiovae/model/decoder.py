@@ -128,14 +128,19 @@ class Decoder(nn.Module):
         beside = reach(model.kernel_size, causal)
         return model.latent_stride * (slow * beside + reach(3, causal) + 1) + fast * beside
 
+    def parts(self, shared: Shared | None = None) -> tuple[Trunk, Head]:
+        """Return trunk and head: its own, or the shared ones."""
+        trunk = self.trunk or (None if shared is None else shared.trunk)
+        head = self.head or (None if shared is None else shared.head)
+        assert trunk is not None and head is not None, "this decoder needs the shared parts"
+        return trunk, head
+
     def forward(self, z: Tensor, shared: Shared | None = None) -> Tensor:
         """Map `(batch, latent, frame)` to normalised log-mel `(batch, n_mels, frame * stride)`.
 
         With waveform features: to sound, `(batch, frame * stride * hop_length)`.
         """
-        trunk = self.trunk or (shared and shared.trunk)
-        head = self.head or (shared and shared.head)
-        assert trunk is not None and head is not None, "this decoder needs the shared parts"
+        trunk, head = self.parts(shared)
         hidden = trunk(z)
         if self.film is not None:
             hidden = hidden * self.film[0] + self.film[1]

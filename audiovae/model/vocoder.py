@@ -18,6 +18,11 @@ INERTIA = 0.1
 """Share of the old phase in a refined one: decides where frames cancel and say nothing."""
 
 
+def scaled(logmel: Tensor) -> Tensor:
+    """About -11 to 0 becomes -1.5 to 1.8: near unit scale without statistics of any corpus."""
+    return logmel * 0.3 + 1.8
+
+
 class LinkedVocoder(nn.Module):
     """Amplitudes and phase differences by a frame-rate network, phases by linking them.
 
@@ -69,11 +74,13 @@ class LinkedVocoder(nn.Module):
             Log amplitudes `(batch, frame, bin)` in the units of the features, and phase
             differences `(batch, frame, 4, bin)` as in `PhaseMemory.link`.
         """
+        return self.join(self.blocks(self.norm(self.embed(scaled(logmel)))), logmel)
+
+    def join(self, hidden: Tensor, logmel: Tensor) -> tuple[Tensor, Tensor]:
+        """Map what the blocks return to what `describe` returns of the same frames."""
         batch, _, frames = logmel.shape
         prior = self.prior(logmel).clamp_min(1e-8).log().transpose(1, 2)
-        # About -11 to 0 becomes -1.5 to 1.8: near unit scale without statistics of any corpus.
-        hidden = self.norm(self.embed(logmel * 0.3 + 1.8))
-        out = self.out(self.out_norm(self.blocks(hidden))).float()
+        out = self.out(self.out_norm(hidden)).float()
         out = out.view(batch, frames, PARTS, self.config.audio.n_bins)
         return self.fit((out[:, :, 0] + prior).clamp_max(1.0), logmel), out[:, :, 1:]
 
@@ -118,6 +125,10 @@ class LinkedVocoder(nn.Module):
 
     def _synthesise(self, spectra: Tensor) -> Tensor:
         """Map complex `(batch, frame, bin)` in the features' units to sound."""
+        frames = self.windows(spectra)
+        return overlap_add(frames, self.window, self.config.audio.hop_length)
+
+    def windows(self, spectra: Tensor) -> Tensor:
+        """Map complex `(batch, frame, bin)` to windowed sound `(batch, n_fft, frame)`."""
         scale = self.window * self.window.sum()
-        frames = torch.fft.irfft(spectra, n=self.config.audio.n_fft) * scale
-        return overlap_add(frames.transpose(1, 2), self.window, self.config.audio.hop_length)
+        return (torch.fft.irfft(spectra, n=self.config.audio.n_fft) * scale).transpose(1, 2)

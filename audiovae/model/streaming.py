@@ -1,0 +1,272 @@
+"""The model on a stream, layer by layer: each keeps what it still needs of the past.
+
+A layer gives a frame as soon as its context is there. What comes out, joined, is what the whole
+would have given: at the ends the layers' own padding applies. Chains of layers take `None` for no
+frames.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from audiovae.audio.features import LEAST_WEIGHT, LogMel, add_frames
+from audiovae.model.autoencoder import AudioVAE
+from audiovae.model.blocks import reach
+from audiovae.model.phases import PhaseMemory
+from audiovae.model.presence import SILENCE_HOPS, SMOOTHED, gates, hop_peaks
+from audiovae.model.vocoder import LinkedVocoder, scaled
+
+Frames = Tensor | None
+
+
+class Local:
+    """A layer whose output frames depend on some input frames before and after their own.
+
+    Args:
+        layer: maps frames to as many frames, `(batch, frame, …)`.
+        before: frames of context before.
+        after: and after.
+        axis: of the frames in its input; they are axis 1 of its output.
+    """
+
+    def __init__(
+        self, layer: Callable[[Tensor], Tensor], before: int, after: int, axis: int = 1
+    ) -> None:
+        self.layer, self.before, self.after, self.axis = layer, before, after, axis
+        self.held: Frames = None
+        self.past = 0
+
+    def push(self, x: Frames, last: bool) -> Frames:
+        """Take the next frames and return those that are ready: all, when they are the last."""
+        if x is None and not (last and self.held is not None):
+            return None
+        parts = [part for part in (self.held, x) if part is not None]
+        window = torch.cat(parts, self.axis) if len(parts) > 1 else parts[0]
+        count = window.shape[self.axis]
+        ready = count - self.past - (0 if last else self.after)
+        if ready <= 0:
+            self.held = window
+            return None
+        made = self.layer(window)[:, self.past : self.past + ready]
+        kept = min(self.before, self.past + ready)
+        start = self.past + ready - kept
+        self.held, self.past = window.narrow(self.axis, start, count - start), kept
+        return made
+
+
+class Grouped:
+    """A layer that makes one frame of `size`; the last is repeated until they are whole."""
+
+    def __init__(self, layer: Callable[[Tensor], Tensor], size: int) -> None:
+        self.layer, self.size = layer, size
+        self.held: Frames = None
+
+    def push(self, x: Frames, last: bool) -> Frames:
+        """Take the next frames `(batch, frame, width)` and return those that are whole."""
+        parts = [part for part in (self.held, x) if part is not None]
+        if not parts:
+            return None
+        window = torch.cat(parts, 1)
+        whole = window.shape[1] // self.size * self.size
+        self.held = window[:, whole:] if whole < window.shape[1] else None
+        return self.layer(window[:, :whole]) if whole else None
+
+
+class Chain:
+    """Stages in a row."""
+
+    def __init__(self, stages: Sequence[Local | Grouped]) -> None:
+        self.stages = stages
+
+    def push(self, x: Frames, last: bool) -> Frames:
+        """Take the next frames and return those that are ready."""
+        for stage in self.stages:
+            x = stage.push(x, last)
+        return x
+
+
+class Windows:
+    """Sound to the frames of whole windows, with the padding of `pad_to_frames` at the ends."""
+
+    def __init__(self, features: LogMel, stride: int) -> None:
+        audio = features.config
+        self.features, self.stride = features, stride
+        self.n_fft, self.hop = audio.n_fft, audio.hop_length
+        self.side = (self.n_fft - self.hop) // 2
+        self.held: Tensor | None = None
+        self.samples = self.frames = 0
+        self.final: Frames = None
+
+    def push(self, audio: Tensor, last: bool) -> Frames:
+        """Map the next `audio (batch, sample)` to log-mel frames `(batch, n_mels, frame)`."""
+        held = F.pad(audio[:, :0], (self.side, 0)) if self.held is None else self.held
+        window = torch.cat([held, audio], 1)
+        self.samples += audio.shape[1]
+        if last:
+            window = F.pad(window, (0, self.side + -self.samples % self.hop))
+        count = max(0, (window.shape[1] - self.n_fft) // self.hop + 1)
+        self.held = window[:, count * self.hop :]
+        made = [self.features.whole_windows(window)] if count else []
+        self.frames += count
+        self.final = made[0][:, :, -1:] if made else self.final
+        if last and self.final is not None:
+            # The encoder's own padding, to whole latent frames.
+            made.append(self.final.expand(-1, -1, -self.frames % self.stride))
+        return torch.cat(made, 2) if made else None
+
+
+def encoder_chain(model: AudioVAE) -> Chain:
+    """From normalised features `(batch, n_mels, frame)` to `(batch, frame, 2 * latent)`."""
+    encoder, causal = model.encoder, model.config.audio.causal
+    kernel = model.config.model.kernel_size
+    stages: list[Local | Grouped] = [_local(encoder.embed, kernel, causal, axis=2)]
+    stages += [_local(block, kernel, causal) for block in encoder.fast.children()]
+    stages.append(Grouped(encoder.down, model.config.model.latent_stride))
+    stages += [_local(block, kernel, causal) for block in encoder.slow.children()]
+    return Chain([*stages, Local(lambda x: encoder.head(encoder.norm(x)), 0, 0)])
+
+
+def decoder_chain(model: AudioVAE, domain: str) -> Chain:
+    """From z `(batch, latent, frame)` to what its head's norm is given, `(batch, frame, width)`."""
+    decoder, causal = model.decoder(domain), model.config.audio.causal
+    kernel = model.config.model.kernel_size
+    trunk, head = decoder.parts(model.shared)
+    stages: list[Local | Grouped] = [_local(trunk.embed, 3, causal, axis=2)]
+    stages += [_local(block, kernel, causal) for block in trunk.blocks.children()]
+    if decoder.film is not None:
+        scale, shift = decoder.film
+        stages.append(Local(lambda x: x * scale + shift, 0, 0))
+    stages.append(Grouped(head.up, 1))
+    stages += [_local(block, kernel, causal) for block in head.blocks.children()]
+    return Chain([*stages, Local(lambda x: head.out(head.norm(x)), 0, 0)])
+
+
+def vocoder_chain(vocoder: LinkedVocoder) -> Chain:
+    """From scaled log-mel `(batch, n_mels, frame)` to what `LinkedVocoder.join` is given."""
+    kernel, causal = vocoder.config.vocoder.kernel_size, vocoder.config.audio.causal
+    stages = [_local(lambda x: vocoder.norm(vocoder.embed(x)), kernel, causal, axis=2)]
+    return Chain([*stages, *(_local(block, kernel, causal) for block in vocoder.blocks)])
+
+
+def _local(
+    layer: Callable[[Tensor], Tensor] | nn.Module, kernel: int, causal: bool, axis: int = 1
+) -> Local:
+    before = reach(kernel, causal)
+    return Local(layer, before, kernel - 1 - before, axis)
+
+
+class Speaker:
+    """Log-mel frames to sound: the vocoder's network, linked phases, windows added up."""
+
+    def __init__(self, vocoder: LinkedVocoder) -> None:
+        self.vocoder, self.chain = vocoder, vocoder_chain(vocoder)
+        self.memory = PhaseMemory()
+        self.waiting: Frames = None
+        """Log-mel frames that the network has not come to yet."""
+        self.refined = vocoder.config.vocoder.refinements > 0
+        self.told: list[Tensor] = []
+        """Log amplitudes and links of frames whose phases are not settled, and of those before."""
+        self.past = 0
+        audio = vocoder.config.audio
+        self.hop, self.hops = audio.hop_length, -(-audio.n_fft // audio.hop_length)
+        self.skipped = (audio.n_fft - audio.hop_length) // 2
+        """Samples of padding before the first that is heard."""
+        self.total: Tensor | None = None
+        self.weight: Tensor | None = None
+
+    def push(self, logmel: Frames, last: bool) -> Frames:
+        """Map the next frames `(batch, n_mels, frame)` to sound `(batch, sample)`."""
+        if logmel is not None:
+            parts = [part for part in (self.waiting, logmel) if part is not None]
+            self.waiting = torch.cat(parts, 2)
+        hidden = self.chain.push(None if logmel is None else scaled(logmel), last)
+        told: tuple[Tensor, Tensor] | None = None
+        if hidden is not None:
+            assert self.waiting is not None
+            count = hidden.shape[1]
+            told = self.vocoder.join(hidden, self.waiting[:, :, :count])
+            self.waiting = self.waiting[:, :, count:]
+        return self._refine(told, last) if self.refined else self._add(told, last)
+
+    def _refine(self, told: tuple[Tensor, Tensor] | None, last: bool) -> Frames:
+        """Play frames whose neighbours on both sides are known."""
+        if told is not None:
+            both = zip(self.told, told, strict=True)
+            self.told = [torch.cat(pair, 1) for pair in both] if self.told else [*told]
+        if not self.told:
+            return None
+        lead, count = self.vocoder.lead_frames, self.told[0].shape[1]
+        stop = count if last else count - lead
+        if stop <= self.past:
+            return None
+        log_amplitude, links = self.told
+        sound = self.vocoder.sound(log_amplitude, links, self.memory, self.past, stop)
+        kept = min(lead, stop)
+        self.told, self.past = [part[:, stop - kept :] for part in self.told], kept
+        return sound
+
+    def _add(self, told: tuple[Tensor, Tensor] | None, last: bool) -> Frames:
+        """Add windows up and give what no later one reaches."""
+        vocoder, parts = self.vocoder, []
+        if told is not None:
+            amplitude = told[0].exp()
+            count = amplitude.shape[1]
+            linked = self.memory.link(told[1], amplitude, vocoder.turn, count) * vocoder.signs
+            frames = vocoder.windows(amplitude * linked)
+            envelope = vocoder.window.square()[None, :, None].expand(1, -1, count)
+            total, weight = (add_frames(x, self.hop) for x in (frames, envelope))
+            if self.total is not None and self.weight is not None:
+                total[:, : self.total.shape[1]] += self.total
+                weight[:, : self.weight.shape[1]] += self.weight
+            ready = count * self.hop
+            parts.append(total[:, :ready] / weight[:, :ready].clamp_min(LEAST_WEIGHT))
+            self.total, self.weight = total[:, ready:], weight[:, ready:]
+        if last and self.total is not None and self.weight is not None:
+            parts.append(self.total / self.weight.clamp_min(LEAST_WEIGHT))
+        if not parts:
+            return None
+        sound = torch.cat(parts, 1)
+        cut = min(self.skipped, sound.shape[1])
+        self.skipped -= cut
+        return sound[:, cut:]
+
+
+class Gate:
+    """The gain of `AudioVAE.presence`, hop by hop."""
+
+    def __init__(self, model: AudioVAE) -> None:
+        self.causal, self.hop = model.config.audio.causal, model.config.audio.hop_length
+        self.ahead = 0 if self.causal else SILENCE_HOPS + SMOOTHED
+        """Hops after its own that a hop's gain depends on; no more than twice as many before."""
+        self.rest: Frames = None
+        self.peaks: Frames = None
+        self.sound: Frames = None
+        self.first = self.played = 0
+        """Hop of the first peak that is held, and sample that is played next."""
+
+    def push(self, audio: Tensor, sound: Frames, last: bool) -> Frames:
+        """Hear the next `audio (batch, sample)`; return the sound whose gain is known."""
+        rest = audio if self.rest is None else torch.cat([self.rest, audio], 1)
+        whole = rest.shape[1] if last else rest.shape[1] // self.hop * self.hop
+        self.rest = rest[:, whole:]
+        if whole:
+            heard = hop_peaks(rest[:, :whole], self.hop)
+            self.peaks = heard if self.peaks is None else torch.cat([self.peaks, heard], 1)
+        parts = [part for part in (self.sound, sound) if part is not None]
+        if not parts or self.peaks is None:
+            return None
+        sound = torch.cat(parts, 1)
+        known = self.first + self.peaks.shape[1] - (0 if last else self.ahead)
+        count = max(0, min(sound.shape[1], known * self.hop - self.played))
+        self.sound = sound[:, count:]
+        gain = gates(self.peaks, self.causal).repeat_interleave(self.hop, dim=1)
+        start = self.played - self.first * self.hop
+        made = sound[:, :count] * gain[:, start : start + count]
+        self.played += count
+        drop = max(0, self.played // self.hop - 2 * (SILENCE_HOPS + SMOOTHED) - self.first)
+        self.peaks, self.first = self.peaks[:, drop:], self.first + drop
+        return made
