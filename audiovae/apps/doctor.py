@@ -31,6 +31,7 @@ EXTRAS = {
     "parquet": ("pyarrow", "embeddings as one table"),
     "hub": ("huggingface_hub", "models from and to a hub"),
     "tensorboard": ("tensorboard", "training curves in TensorBoard"),
+    "live": ("sounddevice", "playing live through a sound card"),
     "render": ("music21", "rendering scores"),
 }
 """Extra to the module it brings and what that is for."""

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from audiovae.verbs.about import Doctor, Info
 from audiovae.verbs.judge import Evaluate
+from audiovae.verbs.live import Live
 from audiovae.verbs.training import AddDomain, Prepare, Train, TrainVocoder
 from audiovae.verbs.use import Demo, Embed, Generate, Transfer
 
@@ -19,6 +20,7 @@ VERBS: dict[str, type] = {
     "transfer": Transfer,
     "embed": Embed,
     "generate": Generate,
+    "live": Live,
     "evaluate": Evaluate,
     "info": Info,
     "doctor": Doctor,
