@@ -23,7 +23,7 @@ def main() -> None:
     parser.add_argument("--sketch-steps", type=int, default=6200)
     parser.add_argument("--steps", type=int, default=8000, help="of the model")
     parser.add_argument("--apart-steps", type=int, default=14000, help="of its second training")
-    parser.add_argument("--settled-steps", type=int, default=900, help="of its decoders alone")
+    parser.add_argument("--settled-steps", type=int, default=7000, help="of its decoders alone")
     parser.add_argument("--vocoder-steps", type=int, default=9000)
     parser.add_argument("--stages", nargs="+", choices=STAGES, default=STAGES)
     args = parser.parse_args()
