@@ -20,7 +20,7 @@ from audiovae.model.encoder import ENCODERS
 from audiovae.model.griffin_lim import GriffinLim
 from audiovae.model.latent import DiagonalGaussian
 from audiovae.model.phases import PhaseMemory
-from audiovae.model.presence import SILENCE_HOPS, gates, hop_peaks
+from audiovae.model.presence import SILENCE_HOPS, SMOOTHED, gates, hop_peaks
 from audiovae.model.vocoder import LinkedVocoder
 
 LOUDEST = 3.0
@@ -250,7 +250,8 @@ class AudioVAE(nn.Module):
         audio, stride = self.config.audio, self.config.model.latent_stride
         if audio.causal:
             return audio.n_fft + (stride - 1) * audio.hop_length
-        return self.context_samples
+        frames = max(SILENCE_HOPS + SMOOTHED, self._context_frames)
+        return audio.n_fft + frames * audio.hop_length
 
     @property
     def context_samples(self) -> int:
@@ -260,11 +261,17 @@ class AudioVAE(nn.Module):
         """
         audio = self.config.audio
         window = -(-audio.n_fft // audio.hop_length)
-        frames = self.encoder.context_frames + 2 * window + SILENCE_HOPS
+        frames = self._context_frames + 2 * window + SILENCE_HOPS
+        return -(-frames // self.config.model.latent_stride) * self.config.latent_hop
+
+    @property
+    def _context_frames(self) -> int:
+        """Feature frames on each side that the networks see."""
+        frames = self.encoder.context_frames
         frames += max((self.decoder(d).context_frames for d in self.domains), default=0)
         if not self.waveform:
             frames += (self.vocoder or self.griffin_lim).context_frames
-        return -(-frames // self.config.model.latent_stride) * self.config.latent_hop
+        return frames
 
     @classmethod
     def from_pretrained(cls, folder: str | Path) -> AudioVAE:
