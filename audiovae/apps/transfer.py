@@ -27,7 +27,7 @@ from audiovae.audio.files import Writer, probe
 from audiovae.errors import UserError
 from audiovae.metrics.pitch import PitchRange, pitch_range
 from audiovae.model.autoencoder import AudioVAE
-from audiovae.model.precision import PRECISIONS, Precision
+from audiovae.model.precision import PRECISIONS, Precision, choose_precision
 from audiovae.tables import check_ranges
 
 FORMATS = ("wav", "flac", "ogg")
@@ -173,6 +173,7 @@ def transfer_files(
     to = [to] if isinstance(to, str) else to
     settings = settings or TransferSettings()
     voices = pick_voices(model, to, blend)
+    choose_precision(model, settings.precision)
     if format not in FORMATS:
         raise UserError(f"format is {format!r}; expected one of {', '.join(FORMATS)}")
     found = find_inputs(inputs)

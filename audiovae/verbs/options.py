@@ -76,11 +76,14 @@ class WithModel(Machine):
     """A run or checkpoint folder whose vocoder to use."""
 
     def find(self) -> Resolved:
-        """Load the model."""
+        """Load the model. Raises `UserError` also where it can't run in the precision."""
         from audiovae.apps.models import find_model
+        from audiovae.model.precision import choose_precision
 
         self.set_threads()
-        return find_model(self.model, vocoder=self.vocoder, device=self.device)
+        found = find_model(self.model, vocoder=self.vocoder, device=self.device)
+        choose_precision(found.model, self.precision)
+        return found
 
 
 @dataclass(kw_only=True)
