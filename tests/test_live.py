@@ -100,7 +100,9 @@ def test_a_sound_card(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_without_a_sound_card(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "sounddevice", None)
-    with pytest.raises(UserError, match=r"pip install 'audiovae\[live\]'"):
+    with pytest.raises(
+        UserError, match=r"pip install 'audiovae\[live\]'.*--from-file and --to-file"
+    ):
         play_devices(Stream(causal_model(), "piano"), BUFFER, 0.01)
 
 

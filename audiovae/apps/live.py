@@ -18,9 +18,6 @@ from audiovae.audio.encode import Writer
 from audiovae.audio.files import probe
 from audiovae.errors import UserError
 
-WARM = 4
-"""Buffers played before the first is counted: libraries get ready in them."""
-
 
 @dataclass
 class Played:
@@ -53,10 +50,9 @@ class Played:
 
 
 def clocked(stream: Stream, played: Played) -> Callable[[np.ndarray], np.ndarray]:
-    """Return the stream's `push` with its time taken."""
-    for _ in range(WARM):
-        silent = Stream(stream.model, stream.voice.weights, precision=stream.runner.precision)
-        silent.push(np.zeros(played.buffer, np.float32))
+    """Return the stream's `push` with its time taken, all of it made ready by another stream."""
+    ready = Stream(stream.model, stream.voice.weights, precision=stream.runner.precision)
+    ready.push(np.zeros(stream.latency_samples + played.buffer, np.float32))
 
     def push(audio: np.ndarray) -> np.ndarray:
         before = time.perf_counter()
@@ -127,7 +123,7 @@ def _opened(
     except (ImportError, OSError) as error:
         raise UserError(
             f"no sound card can be used ({error}): pip install 'audiovae[live]' and PortAudio, or "
-            "give files to --input and --output"
+            "give files to --from-file and --to-file"
         ) from None
     try:
         opened = sounddevice.Stream(

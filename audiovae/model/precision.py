@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, get_args
 from weakref import WeakKeyDictionary
 
 import torch
@@ -13,7 +13,7 @@ from audiovae.model.autoencoder import AudioVAE
 from audiovae.model.eight_bits import in_eight_bits, is_heard
 
 Precision = Literal["auto", "fp32", "bf16", "int8"]
-PRECISIONS = ("auto", "fp32", "bf16", "int8")
+PRECISIONS = get_args(Precision)
 
 
 def has_bf16(device: torch.device) -> bool:
