@@ -46,7 +46,7 @@ def play(audio: torch.Tensor, sure: float, refinements: int) -> torch.Tensor:
 @pytest.mark.parametrize("hertz", [250.0, 440.0, 466.16, 1318.5, 3021.0])
 def test_a_steady_tone_stays_in_tune(hertz: float) -> None:
     made = play(tone(hertz, 2 * RATE), sure=30.0, refinements=0)
-    assert abs(pitch(made[0, RATE // 2 : -RATE // 2]) - hertz) < 0.2
+    assert abs(pitch(made[0, RATE // 2 : -RATE // 2]) - hertz) < 0.25
 
 
 def test_a_tone_of_which_only_each_frame_is_known_does_not() -> None:
@@ -63,11 +63,12 @@ def test_true_differences_give_the_sound_back() -> None:
     assert refined < copied < 0.6 * alone
 
 
-def test_a_click_comes_where_it_was() -> None:
+@pytest.mark.parametrize("place", [7_777, 5_000, 9_001, 4_096])
+def test_a_click_comes_where_it_was(place: int) -> None:
     click = torch.zeros(1, RATE)
-    click[0, 7_777] = 0.9
+    click[0, place] = 0.9
     for refinements in (0, 2):
-        assert abs(int(play(click, 30.0, refinements).abs().argmax()) - 7_777) <= 16
+        assert abs(int(play(click, 30.0, refinements).abs().argmax()) - place) <= 1
 
 
 @pytest.mark.parametrize("refinements", [0, 3])

@@ -205,10 +205,12 @@ class Loader:
             sounds = [torch.from_numpy(self._load(ring)).to(self.device) for ring in self.rings]
             self._resident = torch.cat(sounds)
         assert isinstance(self._resident, Tensor)
+        # Aligned rings are as long as each other and share their draws.
+        drawn = range(1 if self.pairing == "aligned" else len(self.rings))
         starts = [
             [[self._start(i, step, row, a) for a in range(ATTEMPTS)] for row in range(self.rows)]
-            for i in range(len(self.rings))
-        ]
+            for i in drawn
+        ] * (len(self.rings) // len(drawn))
         return cut_resident(
             self._resident,
             [ring.total for ring in self.rings],

@@ -21,13 +21,13 @@ import torch
 from torch import Tensor
 
 LEAN = 1.0
-"""Weight of phase zero at the frame's centre: what holds where no difference is sure."""
+"""Weight of what holds where no difference is sure: all bins sound at one moment of the frame, its
+mean group delay, which is the centre for steady tones and the click's own place for a click."""
 SWEEPS = 2
-"""Passes over a frame's bins, up and down in turn, that pull each into line with its neighbours."""
+"""Passes over a frame's bins, first the even ones and then the odd ones, each of which is pulled
+into line with its two neighbours: as good as one bin after the other, and no bin waits."""
 MOST = 4.0
 """Most that a louder neighbour counts: what an untrained network says is soon forgotten, too."""
-LANES = 8
-"""Stretches of bins that are swept side by side, half of the time of one after the other."""
 LEAST = 1e-7
 """Amplitude below which a bin counts as silent."""
 
@@ -100,7 +100,8 @@ class PhaseMemory:
 def _compiled() -> Callable[..., None]:
     from numba import njit
 
-    kernel: Any = njit(cache=True, fastmath=True)(_link)
+    # A check for a division by zero, which Python wants, would keep loops from being vectorised.
+    kernel: Any = njit(cache=True, fastmath=True, error_model="numpy")(_link)
     return kernel
 
 
@@ -115,65 +116,77 @@ def _link(
 ) -> None:
     """Fill `made` with phases frame by frame, and `after` with the state after `kept` frames.
 
-    A bin waits for its neighbour, so the bins are cut into `LANES` stretches that are swept side by
-    side: arrays are `(place in the stretch, lane)`, with the neighbouring lanes' ends around them.
+    Even and odd bins lie apart: bin 2i + p is place i of part p. Below it is place i - 1 + p of the
+    other part, above it the place after that.
     """
     frames, bins = roots.shape
     one, lean, most = np.float32(1.0), np.float32(LEAN), np.float32(MOST)
-    length = (bins + LANES - 1) // LANES
-    # What the frame before says, and each bin's opinion so far, of length 0 to 1. A neighbour
-    # counts by its loudness over the bin's own, so that loud bins lead.
-    before = np.zeros((2, length, LANES), np.float32)
-    opinion = np.zeros((2, length + 2, LANES), np.float32)
-    link = np.zeros((2, length + 1, LANES), np.float32)
-    root = np.ones((length + 2, LANES), np.float32)
-    quietness = np.zeros((length, LANES), np.float32)
-    below, above = np.zeros_like(quietness), np.zeros_like(quietness)
+    places = (bins + 1) // 2
+    # What the frame before says, and each bin's opinion so far, of length 0 to 1; a place of
+    # nobody's at both ends. `low` and `high` turn a neighbour's opinion into one about the bin,
+    # weighted by its loudness over the bin's own, so that loud bins lead.
+    before = np.zeros((2, 2, places), np.float32)
+    opinion = np.zeros((2, 2, places + 2), np.float32)
+    low, high = np.zeros((2, 2, places), np.float32), np.zeros((2, 2, places), np.float32)
     last = state.copy()
+    # Phases of a click at the frame's mean group delay: powers of one unit number.
+    click = np.zeros((2, bins), np.float32)
+    click[0, 0] = one
     for t in range(frames):
         if t == kept:
             after[:] = last
-        for lane in range(LANES):
-            for i in range(min(length, bins - lane * length)):
-                k = lane * length + i
-                ar, ai = steps[t, 0, k], steps[t, 1, k]
+        cr, ci, sure = np.float32(1e-12), np.float32(0.0), np.float32(1e-12)
+        for k in range(1, bins):
+            weight, dr, di = roots[t, k] * roots[t, k - 1], steps[t, 2, k], steps[t, 3, k]
+            cr += weight * dr
+            ci += weight * di
+            sure += weight * np.sqrt(dr * dr + di * di)
+        scale = one / np.sqrt(cr * cr + ci * ci)
+        agreed = one / (scale * sure)
+        cr, ci = cr * scale, ci * scale
+        known = 1
+        while known < bins:
+            for k in range(min(known, bins - known)):
+                click[0, known + k] = click[0, k] * cr - click[1, k] * ci
+                click[1, known + k] = click[0, k] * ci + click[1, k] * cr
+            known, cr, ci = 2 * known, cr * cr - ci * ci, np.float32(2.0) * cr * ci
+        for part in range(2):
+            for i in range((bins - part + 1) // 2):
+                k = 2 * i + part
                 quiet = one / roots[t, k]
+                ar, ai = steps[t, 0, k], steps[t, 1, k]
                 weight = min(last[2, k] * quiet, most)
-                x = weight * (ar * last[0, k] - ai * last[1, k]) + lean
-                y = weight * (ar * last[1, k] + ai * last[0, k])
+                x = lean * (one - agreed + agreed * click[0, k])
+                y = lean * agreed * click[1, k]
+                x += weight * (ar * last[0, k] - ai * last[1, k])
+                y += weight * (ar * last[1, k] + ai * last[0, k])
                 scale = one / np.sqrt(x * x + y * y + one)
-                before[0, i, lane], before[1, i, lane] = x, y
-                opinion[0, i + 1, lane], opinion[1, i + 1, lane] = x * scale, y * scale
-                link[0, i, lane], link[1, i, lane] = steps[t, 2, k], steps[t, 3, k]
-                root[i + 1, lane], quietness[i, lane] = roots[t, k], quiet
-        # Nothing lies under the first bin, and nothing above the last.
-        root[0, 0] = root[length + 1, LANES - 1] = np.float32(0.0)
-        root[0, 1:], root[length + 1, :-1] = root[length, :-1], root[1, 1:]
-        link[0, length, :-1], link[1, length, :-1] = link[0, 0, 1:], link[1, 0, 1:]
-        for i in range(length):
-            for lane in range(LANES):
-                below[i, lane] = min(root[i, lane] * quietness[i, lane], most)
-                above[i, lane] = min(root[i + 2, lane] * quietness[i, lane], most)
-        for sweep in range(SWEEPS):
-            for part in range(2):
-                opinion[part, 0, 1:] = opinion[part, length, :-1]
-                opinion[part, length + 1, :-1] = opinion[part, 1, 1:]
-            for j in range(length):
-                i = j if sweep % 2 == 0 else length - 1 - j
-                for lane in range(LANES):
-                    low, high = below[i, lane], above[i, lane]
-                    ar, ai = link[0, i, lane], link[1, i, lane]
-                    cr, ci = link[0, i + 1, lane], link[1, i + 1, lane]
-                    lx, ly = opinion[0, i, lane], opinion[1, i, lane]
-                    hx, hy = opinion[0, i + 2, lane], opinion[1, i + 2, lane]
-                    x = before[0, i, lane] + low * (ar * lx - ai * ly) + high * (cr * hx + ci * hy)
-                    y = before[1, i, lane] + low * (ar * ly + ai * lx) + high * (cr * hy - ci * hx)
-                    scale = one / np.sqrt(x * x + y * y + one)
-                    opinion[0, i + 1, lane], opinion[1, i + 1, lane] = x * scale, y * scale
-        for lane in range(LANES):
-            for i in range(min(length, bins - lane * length)):
-                k = lane * length + i
-                x, y = opinion[0, i + 1, lane], opinion[1, i + 1, lane]
+                before[part, 0, i], before[part, 1, i] = x, y
+                opinion[part, 0, i + 1], opinion[part, 1, i + 1] = x * scale, y * scale
+                if k > 0:
+                    weight = min(roots[t, k - 1] * quiet, most)
+                    low[part, 0, i] = weight * steps[t, 2, k]
+                    low[part, 1, i] = weight * steps[t, 3, k]
+                if k + 1 < bins:
+                    weight = min(roots[t, k + 1] * quiet, most)
+                    high[part, 0, i] = weight * steps[t, 2, k + 1]
+                    high[part, 1, i] = -weight * steps[t, 3, k + 1]
+        for turn in range(2 * SWEEPS):
+            part = turn % 2
+            other, mine = opinion[1 - part], opinion[part]
+            for i in range((bins - part + 1) // 2):
+                lx, ly = other[0, i + part], other[1, i + part]
+                hx, hy = other[0, i + part + 1], other[1, i + part + 1]
+                lr, li = low[part, 0, i], low[part, 1, i]
+                hr, hi = high[part, 0, i], high[part, 1, i]
+                x = before[part, 0, i] + lr * lx - li * ly + hr * hx - hi * hy
+                y = before[part, 1, i] + lr * ly + li * lx + hr * hy + hi * hx
+                scale = one / np.sqrt(x * x + y * y + one)
+                mine[0, i + 1], mine[1, i + 1] = x * scale, y * scale
+        for part in range(2):
+            for i in range((bins - part + 1) // 2):
+                k = 2 * i + part
+                x, y = opinion[part, 0, i + 1], opinion[part, 1, i + 1]
                 unit = one / (np.sqrt(x * x + y * y) + np.float32(1e-6))
                 made[t, k, 0], made[t, k, 1] = x * unit, y * unit
                 last[0, k] = x * turns[k, 0] - y * turns[k, 1]

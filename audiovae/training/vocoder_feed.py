@@ -68,20 +68,26 @@ class VocoderFeed:
         rows, seed = self.config.training.rows, mix_seed(self.config.training.seed, step, 4)
         batch = self.loader.batch(step)
 
-        def clip(domain: str, row: int) -> Tensor:
-            found = batch[domain][row if self.aligned else row // len(self.domains)][None]
+        def cut(names: list[str], chosen: list[int]) -> Tensor:
+            found = torch.stack(
+                [
+                    batch[name][row if self.aligned else row // len(self.domains)]
+                    for name, row in zip(names, chosen, strict=True)
+                ]
+            )
             # An index is a gain, a sign and a tuning: the same for a source as for its target.
-            return self.augment.share(found, seed, [row]) if augmented else found
+            return self.augment.share(found, seed, chosen) if augmented else found
 
         names = [self._turn(step * rows + row, row) for row in range(rows)]
-        sounds = torch.cat([clip(name, row) for row, name in enumerate(names)])
+        sounds = cut(names, list(range(rows)))
         frames = self.logmel(sounds)
         for row in range(rows):
             if self._is_decoded(row):
                 source = names[row]
                 if self.aligned:
                     source = self.domains[mix_seed(seed, row, 7) % len(self.domains)]
-                frames[row] = self._decode(clip(source, row), names[row])[0, :, : frames.shape[2]]
+                made = self._decode(cut([source], [row]), names[row])
+                frames[row] = made[0, :, : frames.shape[2]]
         return frames, sounds
 
     def _is_decoded(self, row: int) -> bool:
