@@ -26,7 +26,7 @@ def main() -> None:
     parser.add_argument("--seconds", type=float, default=10.0, help="length of the sound used")
     parser.add_argument("-o", "--output", type=Path, default=HERE / "bench.md")
     parser.add_argument(
-        "--rivals", type=Path, metavar="FOLDER", help="time RAVE too, in environments made here"
+        "--rivals", type=Path, metavar="FOLDER", help="time rivals too, in environments made here"
     )
     parser.add_argument("--worker", action="store_true", help=argparse.SUPPRESS)
     args = parser.parse_args()
@@ -45,18 +45,22 @@ def main() -> None:
 
 def run_worker(threads: int, repeats: int, seconds: float, rivals: Path | None) -> dict:
     """Time all stages in a process of its own and return what it printed."""
-    count = str(threads)
-    names = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS", "NUMBA_NUM_THREADS")
-    command = [sys.executable, "-m", "bench", "--worker", "--threads", count]
+    command = [sys.executable, "-m", "bench", "--worker", "--threads", str(threads)]
     command += ["--repeats", str(repeats), "--seconds", str(seconds)]
     if rivals is not None:
         command += ["--rivals", str(rivals)]
-    paths = [str(HERE.parent), *filter(None, [os.environ.get("PYTHONPATH")])]
-    environment = os.environ | dict.fromkeys(names, count) | {"PYTHONPATH": os.pathsep.join(paths)}
-    done = subprocess.run(command, env=environment, stdout=subprocess.PIPE, text=True)
+    done = subprocess.run(command, env=environment(threads), stdout=subprocess.PIPE, text=True)
     if done.returncode:
-        sys.exit(f"timing on {count} threads ended with status {done.returncode}")
+        sys.exit(f"timing on {threads} threads ended with status {done.returncode}")
     return json.loads(done.stdout.splitlines()[-1])
+
+
+def environment(threads: int) -> dict[str, str]:
+    """Return the environment of a process with so many threads that finds this package."""
+    names = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS", "NUMBA_NUM_THREADS")
+    paths = [str(HERE.parent), *filter(None, [os.environ.get("PYTHONPATH")])]
+    counts = dict.fromkeys(names, str(threads))
+    return os.environ | counts | {"PYTHONPATH": os.pathsep.join(paths)}
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""The table: medians, and how many times faster than real time."""
+"""The tables: the bars, medians of every stage, and ratios to the rivals."""
 
 from __future__ import annotations
 
@@ -9,9 +9,20 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-FILES = "transfer, file to file, auto"
-EMBED = "embed, file to array, auto"
-RAVE = "RAVE v2, pair, fp32"
+from bench.bars import bar_rows, ratio
+from bench.names import (
+    CODECS,
+    EMBED,
+    FILES,
+    GRIFFIN_LIM,
+    PAIRS,
+    RAVE,
+    RAVE_SHORT,
+    RAVE_TRAIN,
+    STEPS,
+    TRAIN,
+    TRAIN_VOCODER,
+)
 
 HEAD = """# Speed
 
@@ -26,52 +37,86 @@ def write_table(results: dict[int, dict[str, Any]], path: Path, load: str) -> st
 
     `load` says how busy the processor was before: figures of a busy one are worth little.
     """
-    counts = list(results)
-    first = results[counts[0]]
-    header = "| stage | audio, s |"
-    rule = "|---|--:|"
-    for count in counts:
-        header += f" {count} thread{'s' * (count > 1)}, ms | × real time |"
-        rule += "--:|--:|"
-    lines = [header, rule]
-    for name, row in first["stages"].items():
-        line = f"| {name} | {row['audio']:.1f} |"
-        for count in counts:
-            seconds = results[count]["stages"][name]["seconds"]
-            line += f" {1000 * seconds:.1f} | {row['audio'] / seconds:,.0f} |"
-        lines.append(line)
-    lines += ratios(results)
-    notes = [
-        f"- Machine: {machine()}.",
-        f"- Software: Python {platform.python_version()}, "
-        + ", ".join(f"{name} {version(name)}" for name in ("torch", "torchaudio", "numpy"))
-        + ".",
-        f"- Model: the default config, eight domains, {first['weights']} weights. A training step "
-        "has 24 clips of 1.5 s, a vocoder's 8; both in bf16 where the processor has it.",
-        f"- {first['repeats']} repeats, {datetime.date.today().isoformat()}; "
-        f"load before the run: {load}.",
-    ]
-    text = "\n".join([HEAD, *lines, "", *notes]) + "\n"
+    parts = [bar_rows(results), stage_rows(results), ratio_rows(results), notes(results, load)]
+    text = "\n\n".join([HEAD.strip(), *("\n".join(part) for part in parts if part)]) + "\n"
     path.write_text(text, encoding="utf-8")
     return text
 
 
-def ratios(results: dict[int, dict[str, Any]]) -> list[str]:
-    """Return a table of how many times as fast as RAVE the program is, where RAVE was timed."""
-    if not all(RAVE in result["stages"] for result in results.values()):
-        return []
+def stage_rows(results: dict[int, dict[str, Any]]) -> list[str]:
+    """Return a table of every stage's time and speed."""
+    counts = list(results)
+    header, rule = "| stage | audio, s |", "|---|--:|"
+    for count in counts:
+        header += f" {count} thread{'s' * (count > 1)}, ms | × real time |"
+        rule += "--:|--:|"
+    lines = [header, rule]
+    for name, row in results[counts[0]]["stages"].items():
+        line = f"| {name} | {row['audio']:.1f} |"
+        for count in counts:
+            seconds = results[count]["stages"][name]["seconds"]
+            times = row["audio"] / seconds
+            line += f" {1000 * seconds:.1f} | {times:,.{0 if times >= 10 else 2}f} |"
+        lines.append(line)
+    return lines
+
+
+def compared(best: str) -> list[tuple[str, str]]:
+    """Return which stage is set beside which rival's; `best` is the precision that auto takes."""
+    whole = [f"end to end, {p}" for p in dict.fromkeys((best, "fp32"))]
+    vocode = [f"vocode, {p}" for p in dict.fromkeys((best, "fp32"))]
+    pairs = [(ours, rival) for rival in (RAVE, RAVE_SHORT) for ours in (FILES, EMBED)]
+    pairs += [(ours, rival) for rival in (RAVE_SHORT, *map(PAIRS.get, CODECS)) for ours in whole]  # type: ignore[misc]
+    pairs += [(ours, rival) for rival in (PAIRS["Vocos"], GRIFFIN_LIM) for ours in vocode]
+    return [*pairs, (TRAIN.format("memmap"), RAVE_TRAIN)]
+
+
+def ratio_rows(results: dict[int, dict[str, Any]]) -> list[str]:
+    """Return a table of how many times as fast as rivals the program is, of those timed."""
     counts = [f"{count} thread{'s' * (count > 1)}" for count in results]
     lines = [
-        "",
-        f"| times as fast as {RAVE} | {' | '.join(counts)} |",
-        "|---|" + "--:|" * len(counts),
+        f"| times as fast as | it is | {' | '.join(counts)} |",
+        "|---|---|" + "--:|" * len(counts),
     ]
-    for name in (FILES, EMBED):
-        speeds = [
-            {k: r["audio"] / r["seconds"] for k, r in v["stages"].items()} for v in results.values()
-        ]
-        lines.append(f"| {name} | " + " | ".join(f"{s[name] / s[RAVE]:.1f}" for s in speeds) + " |")
-    return lines
+    empty = len(lines)
+    for ours, rival in compared(next(iter(results.values()))["best"]):
+        values = [ratio(result, ours, rival) for result in results.values()]
+        if None not in values:
+            shown = " | ".join(f"{value:.1f}" for value in values)
+            lines.append(f"| {rival} | {ours} | {shown} |")
+    return lines[empty:] and lines
+
+
+def notes(results: dict[int, dict[str, Any]], load: str) -> list[str]:
+    """Return what the figures hang on."""
+    first = next(iter(results.values()))
+    fewest = min(row["repeats"] for r in results.values() for row in r["stages"].values())
+    vae, vocoder = (held(first, name) for name in (TRAIN.format("memmap"), TRAIN_VOCODER))
+    return [
+        f"- Machine: {machine()}.",
+        f"- Software: {software()}.",
+        *(f"- Software of {name}: {found}." for name, found in first["rivals"].items()),
+        f"- Model: the default config, eight domains, {first['weights']} weights; auto is "
+        f"{first['best']}. Rivals have random weights of their published sizes.",
+        "- Trainings read (FLAC files, or a store, of eight domains; the system keeps them in "
+        f"memory), augment, step and log. A step has {vae} of audio for the VAE and {vocoder} for "
+        "the vocoder, in bf16 where the processor has it. RAVE's has the batch of its training "
+        "script, and gets noise: it does not read, augment or log.",
+        f"- {first['repeats']} repeats"
+        + (f" ({fewest} of the slowest stages)" if fewest < first["repeats"] else "")
+        + f", {datetime.date.today().isoformat()}; load before the run: {load}.",
+    ]
+
+
+def software() -> str:
+    """Return the versions of what computes."""
+    found = [f"{name} {version(name)}" for name in ("torch", "torchaudio", "numpy")]
+    return f"Python {platform.python_version()}, {', '.join(found)}"
+
+
+def held(result: dict[str, Any], training: str) -> str:
+    """Return the audio in a step of a training."""
+    return f"{result['stages'][training]['audio'] / STEPS:.1f} s"
 
 
 def load_average() -> str:
