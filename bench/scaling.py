@@ -132,11 +132,9 @@ def table(results: Mapping[str, Points], threads: int, load: str) -> str:
             "|--:|--:|--:|--:|--:|--:|\n"
         )
         for size, point in points.items():
-            each = 1000 * point["seconds"] / size
-            cells = (
-                f"{point['seconds']:.3f} | {each:.1f} | {point['held']:.0f} | {point['peak']:.0f}"
-            )
-            parts.append(f"| {size:,} | {cells} |\n")
+            each, (held, peak) = 1000 * point["seconds"] / size, (point["held"], point["peak"])
+            cells = f"{point['seconds']:.3f} | {each:.1f} | {held:.0f} | {peak:.0f}"
+            parts.append(f"| {size:,} | {cells} | {peak - held:.0f} |\n")
         slope, offset, missed = line(points, "seconds")
         grown, _, _ = line(points, "peak")
         parts.append(
