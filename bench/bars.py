@@ -88,12 +88,13 @@ def bar_rows(results: Mapping[int, Result]) -> list[str]:
 
 def verdict(bar: Bar, values: Mapping[int, float | None]) -> str:
     """Say whether a bar is met on each number of threads that it is asked for."""
-    judged = [values.get(count) for count in bar.threads]
-    if any(value is None for value in judged):
-        return "not measured"
-    failed = [c for c, v in zip(bar.threads, judged, strict=True) if not bar.met(v)]  # type: ignore[arg-type]
-    where = " and ".join(map(str, failed))
-    plural = "s" if failed != [1] else ""
-    if not failed:
-        return "yes"
-    return f"**no**, on {where} thread{plural}" if len(bar.threads) > 1 else "**no**"
+    judged = {count: values.get(count) for count in bar.threads}
+    failed = [c for c, value in judged.items() if value is not None and not bar.met(value)]
+    missing = [c for c, value in judged.items() if value is None]
+    if failed:
+        return f"**no**, on {_threads(failed)}" if len(bar.threads) > 1 else "**no**"
+    return f"not measured on {_threads(missing)}" if missing else "yes"
+
+
+def _threads(counts: list[int]) -> str:
+    return f"{' and '.join(map(str, counts))} thread{'s' * (counts != [1])}"
