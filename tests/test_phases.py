@@ -13,6 +13,7 @@ from audiovae.audio.features import LogMel, spectra
 from audiovae.config import AudioConfig, Config, VocoderConfig
 from audiovae.metrics.distances import log_spectral_distance
 from audiovae.model.phases import PhaseMemory, advance, centred, differences
+from audiovae.model.streaming import Speaker
 from audiovae.model.vocoder import LinkedVocoder
 from audiovae.training.vocoder_losses import LinkLoss, von_mises
 
@@ -37,8 +38,7 @@ def truth(audio: torch.Tensor, sure: float) -> tuple[torch.Tensor, torch.Tensor]
 
 def play(audio: torch.Tensor, sure: float, refinements: int) -> torch.Tensor:
     log_amplitude, links = truth(audio, sure)
-    frames = links.shape[1]
-    made = vocoder(refinements).sound(log_amplitude, links, PhaseMemory(), 0, frames)
+    made = vocoder(refinements).sound(log_amplitude, links)
     return made[:, : audio.shape[1]]
 
 
@@ -76,44 +76,43 @@ def test_a_click_comes_where_it_was(place: int) -> None:
 def test_a_stream_may_be_cut_anywhere(refinements: int, length: int) -> None:
     network = vocoder(refinements)
     logmel = LogMel(AUDIO)(white(2, 3 * RATE) + tone(330.0, 3 * RATE))
-    frames, context = logmel.shape[-1], network.context_frames
+    speaker, parts = Speaker(network), list(logmel.split(length, dim=2))
     with torch.no_grad():
         whole = network(logmel)
-        memory, parts = PhaseMemory(), []
-        for start in range(0, frames, length):
-            first, stop = max(0, start - context), min(frames, start + length)
-            kept = slice(start - first, stop - first)
-            parts.append(network(logmel[:, :, first : stop + context], memory, kept))
-    torch.testing.assert_close(torch.cat(parts, 1), whole, atol=1e-4, rtol=0)
+        made = [speaker.push(part, part is parts[-1]) for part in parts]
+    joined = torch.cat([sound for sound in made if sound is not None], 1)
+    torch.testing.assert_close(joined, whole, atol=1e-4, rtol=0)
 
 
 @pytest.mark.parametrize("length", [3, 40])
 def test_a_tone_goes_on_from_piece_to_piece(length: int) -> None:
-    network, sound = vocoder(2), tone(466.16, 2 * RATE)
-    log_amplitude, links = truth(sound, 30.0)
-    frames, lead = links.shape[1], network.lead_frames
-    whole = network.sound(log_amplitude, links, PhaseMemory(), 0, frames)
+    network, (log_amplitude, links) = vocoder(2), truth(tone(466.16, 2 * RATE), 30.0)
+    whole = network.linked(log_amplitude, links, PhaseMemory())
 
     def in_pieces(remember: bool) -> torch.Tensor:
         memory, parts = PhaseMemory(), []
-        for start in range(0, frames, length):
-            first, stop = max(0, start - lead), min(frames, start + length)
-            part = (log_amplitude[:, first : stop + lead], links[:, first : stop + lead])
+        for part in zip(log_amplitude.split(length, 1), links.split(length, 1), strict=True):
             memory = memory if remember else PhaseMemory()
-            parts.append(network.sound(*part, memory, start - first, stop - first))
+            parts.append(network.linked(*part, memory))
         return torch.cat(parts, 1)
 
-    torch.testing.assert_close(in_pieces(True), whole, atol=1e-4, rtol=0)
+    torch.testing.assert_close(in_pieces(True), whole, atol=1e-5, rtol=0)
     assert (in_pieces(False) - whole).abs().max() > 0.1
+
+
+def test_rows_keep_their_phases_apart() -> None:
+    network, (log_amplitude, links) = vocoder(0), truth(white(2, RATE), 3.0)
+    both = network.linked(log_amplitude, links, PhaseMemory())
+    alone = network.linked(log_amplitude[1:], links[1:], PhaseMemory())
+    torch.testing.assert_close(both[1:], alone, atol=1e-6, rtol=0)
 
 
 def test_small_errors_stay_small() -> None:
     network = vocoder(0)
     log_amplitude, links = truth(white(1, 8 * RATE, seed=3) + 0.3 * tone(523.0, 8 * RATE), 3.0)
-    frames = links.shape[1]
     noise = 1e-6 * torch.randn(links.shape, generator=torch.Generator().manual_seed(0))
-    one = network.sound(log_amplitude, links, PhaseMemory(), 0, frames)
-    two = network.sound(log_amplitude, links + noise, PhaseMemory(), 0, frames)
+    one = network.sound(log_amplitude, links)
+    two = network.sound(log_amplitude, links + noise)
     assert (one - two).abs().max() < 1e-3
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -11,11 +10,12 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from audiovae.apps.draws import latent_noise, prior_path
 from audiovae.apps.pieces import Joiner, Piece, cut
-from audiovae.audio.augment import mix_seed
 from audiovae.errors import UserError
 from audiovae.model.autoencoder import AudioVAE
-from audiovae.model.phases import PhaseMemory
+from audiovae.model.latent import DiagonalGaussian
+from audiovae.model.lines import Line, Listener, Player, streams
 from audiovae.model.precision import Runner, run_in
 
 PIECE_SECONDS = 10.0
@@ -26,8 +26,6 @@ FADE_SECONDS = 0.05
 """Crossfade between pieces of Griffin-Lim."""
 ROWS = 2
 """Channels in a pass: memory grows with them."""
-NOISE_FRAMES = 512
-"""Latent frames that one seed draws."""
 
 
 @dataclass(frozen=True)
@@ -55,42 +53,22 @@ class Voice:
         return cls("blend", {domain: weight / total for domain, weight in weights.items()})
 
 
-def latent_noise(seed: int, row: int, dimensions: int, start: int, frames: int) -> Tensor:
-    """Return standard normal noise `(dimensions, frames)` from latent frame `start` on.
-
-    A function of the seed, the row and the absolute frame: how a stream is cut changes nothing.
-    """
-    generator = torch.Generator()
-    first, last = start // NOISE_FRAMES, (start + max(frames, 1) - 1) // NOISE_FRAMES
-    drawn = []
-    for number in range(first, last + 1):
-        generator.manual_seed(mix_seed(seed, row, number))
-        drawn.append(torch.randn(dimensions, NOISE_FRAMES, generator=generator))
-    offset = start - first * NOISE_FRAMES
-    return torch.cat(drawn, dim=1)[:, offset : offset + frames]
-
-
-def sound_of(model: AudioVAE, z: Tensor, voice: Voice, memory: PhaseMemory, kept: slice) -> Tensor:
-    """Decode `z (batch, latent, frame)` to the sound of its `kept` feature frames.
+def sound_of(model: AudioVAE, z: Tensor, voice: Voice, kept: slice) -> Tensor:
+    """Decode `z (batch, latent, frame)` to the sound of its `kept` samples.
 
     A blend is the weighted mean of the domains' log-mel frames (with waveform features: of sound).
     """
     features = torch.stack([w * model.decode(z, d) for d, w in voice.weights.items()]).sum(dim=0)
     # Griffin-Lim's spectra have no bf16.
-    neural = model.waveform or model.vocoder is not None
-    with torch.autocast(z.device.type, enabled=neural and torch.is_autocast_enabled(z.device.type)):
-        return model.vocode(features, memory, kept).float()
-
-
-def chunk_invariant(model: AudioVAE) -> bool:
-    """Whether pieces join to exactly what the whole gives."""
-    return model.waveform or (model.vocoder or model.griffin_lim).chunk_invariant
+    neural = model.waveform and torch.is_autocast_enabled(z.device.type)
+    with torch.autocast(z.device.type, enabled=neural):
+        return model.vocode(features)[:, kept].float()
 
 
 def piece_samples(model: AudioVAE, seconds: float | None) -> int:
     """Return the length of a piece in samples: whole latent frames."""
     if seconds is None:
-        seconds = PIECE_SECONDS if chunk_invariant(model) else ITERATIVE_SECONDS
+        seconds = PIECE_SECONDS if model.waveform or streams(model) else ITERATIVE_SECONDS
     hop = model.config.latent_hop
     return max(1, round(seconds * model.config.audio.sample_rate / hop)) * hop
 
@@ -120,18 +98,38 @@ class Engine:
                 undone at the end.
 
         Yields:
-            For each piece, one array `(channel, sample)` a voice; joined, they are as long as the
-            stream.
+            For each piece, one array `(channel, sample)` a voice: what can be played by then;
+            joined, they are as long as the stream.
         """
+        if streams(self.model):
+            yield from self._convert_stream(blocks, voices, gain)
+            return
         rate = self.model.config.audio.sample_rate
-        exact = chunk_invariant(self.model)
-        fade = 0 if exact else round(FADE_SECONDS * rate)
+        fade = 0 if self.model.waveform else round(FADE_SECONDS * rate)
         joiners = [Joiner() for _ in voices]
-        memories: dict[tuple[int, int], PhaseMemory] = defaultdict(PhaseMemory)
         for piece in cut(blocks, piece_samples(self.model, self.piece_seconds), self.context):
             extra = min(fade, piece.right)
-            sounds = self._convert_piece(piece, voices, gain, piece.length + extra, memories)
+            sounds = self._convert_piece(piece, voices, gain, piece.length + extra)
             yield [j.push(sound, extra) for j, sound in zip(joiners, sounds, strict=True)]
+
+    def _convert_stream(
+        self, blocks: Iterable[np.ndarray], voices: Sequence[Voice], gain: float
+    ) -> Iterator[list[np.ndarray]]:
+        """Play a stream with a model whose layers keep what they need of the past."""
+        lines: list[Line] = []
+        for piece in cut(blocks, piece_samples(self.model, self.piece_seconds), 0):
+            starts = range(0, piece.audio.shape[0], ROWS)
+            lines = lines or [_Line(self, voices, gain, row) for row in starts]
+            parts = [
+                self._push(line, piece.audio[row : row + ROWS], piece.last)
+                for line, row in zip(lines, starts, strict=True)
+            ]
+            yield [np.concatenate(part) for part in zip(*parts, strict=True)]
+
+    @torch.inference_mode()
+    def _push(self, line: Line, audio: np.ndarray, last: bool) -> list[np.ndarray]:
+        with self.runner.context():
+            return [sound.cpu().numpy() for sound in line.push(self._tensor(audio), last)]
 
     @cached_property
     def runner(self) -> Runner:
@@ -145,17 +143,10 @@ class Engine:
 
     @torch.inference_mode()
     def _convert_piece(
-        self,
-        piece: Piece,
-        voices: Sequence[Voice],
-        gain: float,
-        length: int,
-        memories: dict[tuple[int, int], PhaseMemory],
+        self, piece: Piece, voices: Sequence[Voice], gain: float, length: int
     ) -> list[np.ndarray]:
         """Return the piece and what follows it, `length` samples, on each voice."""
-        hop = self.model.config.audio.hop_length
         kept = slice(piece.left, piece.left + length)
-        frames = slice(piece.left // hop, -(-kept.stop // hop))
         first = (piece.start - piece.left) // self.model.config.latent_hop
         parts: list[list[np.ndarray]] = [[] for _ in voices]
         for row in range(0, piece.audio.shape[0], ROWS):
@@ -163,26 +154,29 @@ class Engine:
             with self.runner.context():
                 z = self._latent(audio * gain, row, first)
                 presence = self.model.presence(audio)[:, kept] / gain
-                for number, voice in enumerate(voices):
-                    sound = sound_of(self.runner.model, z, voice, memories[row, number], frames)
-                    parts[number].append((sound[:, :length] * presence).cpu().numpy())
+                for part, voice in zip(parts, voices, strict=True):
+                    sound = sound_of(self.runner.model, z, voice, kept)
+                    part.append((sound * presence).cpu().numpy())
         return [np.concatenate(part) for part in parts]
 
     def _tensor(self, audio: np.ndarray) -> Tensor:
         return torch.from_numpy(np.ascontiguousarray(audio, np.float32)).to(self.model.device)
 
     def _latent(self, audio: Tensor, row: int, first: int) -> Tensor:
-        posterior = self.runner.model.encode(audio)
+        return self.latent(self.runner.model.encode(audio), row, first)
+
+    def latent(self, posterior: DiagonalGaussian, row: int, first: int) -> Tensor:
+        """Return z of the frames from `first` on, of the rows from `row` on."""
         if self.temperature == 0:
             return posterior.mean
         _, dimensions, frames = posterior.mean.shape
         noise = torch.stack(
             [
                 latent_noise(self.seed, row + i, dimensions, first, frames)
-                for i in range(audio.shape[0])
+                for i in range(len(posterior.mean))
             ]
         )
-        return posterior.sample(noise.to(audio.device), self.temperature)
+        return posterior.sample(noise.to(posterior.mean.device), self.temperature)
 
     def embed(self, blocks: Iterable[np.ndarray], gain: float = 1.0) -> Iterator[np.ndarray]:
         """Map a mono stream `(1, sample)` at the model's rate to the posterior's mean.
@@ -190,10 +184,23 @@ class Engine:
         Yields:
             For each piece `(frame, latent)` float32.
         """
-        hop = self.model.config.latent_hop
-        for piece in cut(blocks, piece_samples(self.model, self.piece_seconds), self.context):
+        hop, size = self.model.config.latent_hop, piece_samples(self.model, self.piece_seconds)
+        if not self.model.waveform:
+            listener = Listener(self.runner.model)
+            for piece in cut(blocks, size, 0):
+                yield self._hear(listener, piece.audio * np.float32(gain), piece.last)
+            return
+        for piece in cut(blocks, size, self.context):
             first, count = piece.left // hop, -(-piece.length // hop)
             yield self._mean(piece.audio * np.float32(gain))[first : first + count]
+
+    @torch.inference_mode()
+    def _hear(self, listener: Listener, audio: np.ndarray, last: bool) -> np.ndarray:
+        with self.runner.context():
+            posterior = listener.push(self._tensor(audio), last)
+        if posterior is None:
+            return np.zeros((0, self.model.config.model.latent_dim), np.float32)
+        return posterior.mean[0].T.float().cpu().numpy()
 
     @torch.inference_mode()
     def _mean(self, audio: np.ndarray) -> np.ndarray:
@@ -214,44 +221,54 @@ class Engine:
         Yields:
             Sound `(1, sample)`, `length * latent_hop` samples in all.
         """
-        hop = self.model.config.latent_hop
+        config = self.model.config
+        hop, rate = config.latent_hop, config.audio.sample_rate
         step = piece_samples(self.model, self.piece_seconds) // hop
+        if streams(self.model):
+            player = Player(self.runner.model, voice.weights)
+            for start in range(0, length, step):
+                stop = min(length, start + step)
+                z = self._prior(start, stop - start, smooth)
+                yield self._play_on(player, z, stop == length)
+            return
         context = self.context // hop
-        rate, stride = self.model.config.audio.sample_rate, self.model.config.model.latent_stride
-        fade = 0 if chunk_invariant(self.model) else -(-round(FADE_SECONDS * rate) // hop)
-        joiner, memory = Joiner(), PhaseMemory()
+        fade = 0 if self.model.waveform else -(-round(FADE_SECONDS * rate) // hop)
+        joiner = Joiner()
         for start in range(0, length, step):
             first, stop = max(0, start - context), min(length, start + step)
             last = min(length, stop + context)
             extra = min(fade, last - stop)
-            kept = slice((start - first) * stride, (stop + extra - first) * stride)
-            sound = self._play_piece(first, last - first, voice, smooth, memory, kept)
-            yield joiner.push(sound, extra * hop)
+            kept = slice((start - first) * hop, (stop + extra - first) * hop)
+            z = self._prior(first, last - first, smooth)
+            yield joiner.push(self._play_piece(z, voice, kept), extra * hop)
+
+    def _prior(self, start: int, frames: int, smooth: float) -> Tensor:
+        """Return z of the prior, `(1, latent, frame)`."""
+        dimensions = self.model.config.model.latent_dim
+        path = prior_path(self.seed, dimensions, start, frames, smooth)
+        return (self.temperature * path)[None].to(self.model.device)
 
     @torch.inference_mode()
-    def _play_piece(
-        self,
-        start: int,
-        frames: int,
-        voice: Voice,
-        smooth: float,
-        memory: PhaseMemory,
-        kept: slice,
-    ) -> np.ndarray:
-        z = self.temperature * prior_path(
-            self.seed, self.model.config.model.latent_dim, start, frames, smooth
-        )
-        tensor = z[None].to(self.model.device)
+    def _play_on(self, player: Player, z: Tensor, last: bool) -> np.ndarray:
         with self.runner.context():
-            return sound_of(self.runner.model, tensor, voice, memory, kept).cpu().numpy()
+            sound = player.push(z, last)
+        return np.zeros((1, 0), np.float32) if sound is None else sound.float().cpu().numpy()
+
+    @torch.inference_mode()
+    def _play_piece(self, z: Tensor, voice: Voice, kept: slice) -> np.ndarray:
+        with self.runner.context():
+            return sound_of(self.runner.model, z, voice, kept).cpu().numpy()
 
 
-def prior_path(seed: int, dimensions: int, start: int, frames: int, smooth: float) -> Tensor:
-    """Return frames of the prior of unit variance `(dimensions, frames)`, smoothed along time."""
-    radius = round(3 * smooth)
-    noise = latent_noise(seed, 0, dimensions, start, frames + 2 * radius)
-    if radius == 0:
-        return noise
-    window = torch.exp(-0.5 * (torch.arange(-radius, radius + 1) / smooth).square())
-    window = window / window.square().sum().sqrt()
-    return torch.nn.functional.conv1d(noise[:, None], window[None, None])[:, 0]
+class _Line(Line):
+    """A line of some rows of an engine's stream, with the noise that the engine asks for."""
+
+    def __init__(self, engine: Engine, voices: Sequence[Voice], gain: float, row: int) -> None:
+        super().__init__(engine.runner.model, [voice.weights for voice in voices], gain)
+        self.engine, self.row, self.frames = engine, row, 0
+
+    def latent(self, posterior: DiagonalGaussian) -> Tensor:
+        """Return the z of the next frames."""
+        z = self.engine.latent(posterior, self.row, self.frames)
+        self.frames += z.shape[2]
+        return z

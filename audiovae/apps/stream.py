@@ -3,25 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
 
 import numpy as np
 import torch
-from torch import Tensor
 
 from audiovae.apps.transfer import pick_voices
 from audiovae.errors import AudioError, UserError
 from audiovae.model.autoencoder import AudioVAE
-from audiovae.model.latent import DiagonalGaussian
+from audiovae.model.lines import Line, streams
 from audiovae.model.precision import run_in
-from audiovae.model.streaming import (
-    Frames,
-    Gate,
-    Speaker,
-    Windows,
-    decoder_chain,
-    encoder_chain,
-)
 
 
 class Stream:
@@ -51,7 +41,7 @@ class Stream:
         gain: float = 1.0,
         precision: str = "auto",
     ) -> None:
-        if model.waveform or model.vocoder is None:
+        if not streams(model):
             raise UserError("a stream needs a log-mel model with a vocoder: join one, or train it")
         if not 0 < gain < float("inf"):
             raise UserError(f"gain is {gain}; expected more than 0")
@@ -66,14 +56,9 @@ class Stream:
         self.ended = False
 
     def _begin(self, channels: int) -> None:
-        model = self.runner.model
-        assert model.vocoder is not None
         self.batch = channels
-        self.windows = Windows(model.features, model.config.model.latent_stride)  # type: ignore[arg-type]
-        self.encoder = encoder_chain(model)
-        self.decoders = [decoder_chain(model, domain) for domain in self.voice.weights]
-        self.speaker, self.gate = Speaker(model.vocoder), Gate(model)
-        self.ready = torch.zeros(channels, self.latency_samples, device=model.device)
+        self.line = Line(self.runner.model, [self.voice.weights], self.gain)
+        self.ready = torch.zeros(channels, self.latency_samples, device=self.model.device)
 
     def push(self, audio: np.ndarray) -> np.ndarray:
         """Play the next buffer.
@@ -109,29 +94,9 @@ class Stream:
             raise AudioError(f"{samples.shape[0]} channels; this stream has {self.batch}")
         heard = torch.from_numpy(np.ascontiguousarray(samples, np.float32)).to(self.model.device)
         with self.runner.context():
-            sound = self._advance(heard * self.gain, last)
-        played = self.gate.push(heard, sound, last)
-        if played is not None:
-            self.ready = torch.cat([self.ready, played / self.gain], 1)
+            (played,) = self.line.push(heard, last)
+        self.ready = torch.cat([self.ready, played], 1)
         count = self.latency_samples if last else samples.shape[1]
         assert self.ready.shape[1] >= count, "the model needs more samples than its latency says"
         made, self.ready, self.ended = self.ready[:, :count], self.ready[:, count:], last
         return made.cpu().numpy()[0 if np.ndim(audio) == 1 else slice(None)]
-
-    def _advance(self, audio: Tensor, last: bool) -> Frames:
-        """Return the sound that can be played now."""
-        model = self.runner.model
-        frames = self.windows.push(audio, last)
-        told = self.encoder.push(None if frames is None else model.normalised(frames), last)
-        z = None
-        if told is not None:
-            z = model.rounded(DiagonalGaussian.from_parameters(told.transpose(1, 2))).mean
-        parts: list[Any] = [chain.push(z, last) for chain in self.decoders]
-        logmel = None
-        if parts[0] is not None:
-            made = [
-                weight * model.in_nats(part.float().transpose(1, 2), domain, bounded=True)
-                for part, (domain, weight) in zip(parts, self.voice.weights.items(), strict=True)
-            ]
-            logmel = model.playable(torch.stack(made).sum(dim=0))
-        return self.speaker.push(logmel, last)

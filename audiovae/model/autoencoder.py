@@ -19,7 +19,6 @@ from audiovae.model.decoder import DECODERS, Decoder, Shared
 from audiovae.model.encoder import ENCODERS
 from audiovae.model.griffin_lim import GriffinLim
 from audiovae.model.latent import DiagonalGaussian
-from audiovae.model.phases import PhaseMemory
 from audiovae.model.presence import SILENCE_HOPS, SMOOTHED, gates, hop_peaks
 from audiovae.model.vocoder import LinkedVocoder
 
@@ -174,24 +173,11 @@ class AudioVAE(nn.Module):
         floor = math.log(self.config.audio.log_floor)
         return features.clamp(floor, LOUDEST)
 
-    def vocode(
-        self, features: Tensor, memory: PhaseMemory | None = None, kept: slice = slice(None)
-    ) -> Tensor:
-        """Map what `decode` returns to sound, `(batch, kept frames * hop_length)`.
-
-        Args:
-            features: frames of a stream: those to play and their context.
-            memory: of the stream, where it is played piece by piece, in order.
-            kept: feature frames to play.
-        """
-        hop = self.config.audio.hop_length
-        first, stop, _ = kept.indices(features.shape[-1] // (hop if self.waveform else 1))
-        if not self.waveform:
-            features = self.playable(features)
-            if self.vocoder is not None:
-                return self.vocoder(features, memory, kept)
-            features = self.griffin_lim(features)
-        return features[:, first * hop : stop * hop]
+    def vocode(self, features: Tensor) -> Tensor:
+        """Map what `decode` returns to sound, `(batch, frame * hop_length)`."""
+        if self.waveform:
+            return features
+        return (self.vocoder or self.griffin_lim)(self.playable(features))
 
     def forward(self, batch: Mapping[str, Tensor], noise: Tensor | None = None) -> Output:
         """Encode and reconstruct each domain's clips.

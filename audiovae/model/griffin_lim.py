@@ -82,7 +82,6 @@ class GriffinLim(nn.Module):
     Its output depends on all of its input, so pieces of a long file differ from the whole.
     """
 
-    chunk_invariant = False
     context_frames = 64
     window: Tensor
 

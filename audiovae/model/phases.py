@@ -68,15 +68,14 @@ class PhaseMemory:
     state: np.ndarray | None = None
     """`(batch, 3, bin)`: real and imaginary parts, and roots of amplitudes, of the last frame."""
 
-    def link(self, links: Tensor, amplitude: Tensor, turn: Tensor, kept: int) -> Tensor:
-        """Carry phases through the frames of a piece.
+    def link(self, links: Tensor, amplitude: Tensor, turn: Tensor) -> Tensor:
+        """Carry phases through the next frames.
 
         Args:
             links: `(batch, frame, 4, bin)`: real and imaginary parts of differences in time, then
                 in frequency; their length says how sure they are.
             amplitude: `(batch, frame, bin)`, of at least 0.
             turn: what `advance` returns.
-            kept: frames after which the state is remembered; the next piece begins there.
 
         Returns:
             Unit numbers `(batch, frame, bin)`, on the device of `links`.
@@ -90,9 +89,9 @@ class PhaseMemory:
             state = np.zeros((batch, 3, bins), np.float32)
             state[:, 2] = LEAST
         made = np.empty((batch, frames, bins, 2), np.float32)
-        kernel, self.state = _compiled(), np.empty_like(state)
+        kernel, self.state = _compiled(), state
         for row in range(batch):
-            kernel(steps[row], roots[row], turns, state[row], kept, made[row], self.state[row])
+            kernel(steps[row], roots[row], turns, state[row], made[row])
         return torch.view_as_complex(torch.from_numpy(made)).to(links.device)
 
 
@@ -109,12 +108,10 @@ def _link(
     steps: np.ndarray,
     roots: np.ndarray,
     turns: np.ndarray,
-    state: np.ndarray,
-    kept: int,
+    last: np.ndarray,
     made: np.ndarray,
-    after: np.ndarray,
 ) -> None:
-    """Fill `made` with phases frame by frame, and `after` with the state after `kept` frames.
+    """Fill `made` with phases frame by frame; `last` is the state before, and then after them.
 
     Even and odd bins lie apart: bin 2i + p is place i of part p. Below it is place i - 1 + p of the
     other part, above it the place after that.
@@ -128,13 +125,10 @@ def _link(
     before = np.zeros((2, 2, places), np.float32)
     opinion = np.zeros((2, 2, places + 2), np.float32)
     low, high = np.zeros((2, 2, places), np.float32), np.zeros((2, 2, places), np.float32)
-    last = state.copy()
     # Phases of a click at the frame's mean group delay: powers of one unit number.
     click = np.zeros((2, bins), np.float32)
     click[0, 0] = one
     for t in range(frames):
-        if t == kept:
-            after[:] = last
         cr, ci, sure = np.float32(1e-12), np.float32(0.0), np.float32(1e-12)
         for k in range(1, bins):
             weight, dr, di = roots[t, k] * roots[t, k - 1], steps[t, 2, k], steps[t, 3, k]
@@ -142,7 +136,8 @@ def _link(
             ci += weight * di
             sure += weight * np.sqrt(dr * dr + di * di)
         scale = one / np.sqrt(cr * cr + ci * ci)
-        agreed = one / (scale * sure)
+        # How far the differences agree, squared: where they don't, their direction is a coin's toss.
+        agreed = (one / (scale * sure)) ** 2
         cr, ci = cr * scale, ci * scale
         known = 1
         while known < bins:
@@ -192,5 +187,3 @@ def _link(
                 last[0, k] = x * turns[k, 0] - y * turns[k, 1]
                 last[1, k] = x * turns[k, 1] + y * turns[k, 0]
                 last[2, k] = roots[t, k]
-    if kept >= frames:
-        after[:] = last

@@ -22,6 +22,9 @@ from audiovae.model.vocoder import LinkedVocoder, scaled
 
 Frames = Tensor | None
 
+SOUND_FRAMES = 128
+"""Frames that are made into sound at once: what they need, a hundred times a frame, stays small."""
+
 
 class Local:
     """A layer whose output frames depend on some input frames before and after their own.
@@ -167,14 +170,14 @@ class Speaker:
         self.memory = PhaseMemory()
         self.waiting: Frames = None
         """Log-mel frames that the network has not come to yet."""
-        self.refined = vocoder.config.vocoder.refinements > 0
-        self.told: list[Tensor] = []
-        """Log amplitudes and links of frames whose phases are not settled, and of those before."""
-        self.past = 0
+        beside, rounds = vocoder.beside, vocoder.config.vocoder.refinements
+        self.refine = Chain([Local(vocoder.refined, beside, beside) for _ in range(rounds)])
         audio = vocoder.config.audio
-        self.hop, self.hops = audio.hop_length, -(-audio.n_fft // audio.hop_length)
+        self.hop = audio.hop_length
         self.skipped = (audio.n_fft - audio.hop_length) // 2
         """Samples of padding before the first that is heard."""
+        self.left = 0
+        """Samples of frames that were added and are not given yet."""
         self.total: Tensor | None = None
         self.weight: Tensor | None = None
 
@@ -184,39 +187,30 @@ class Speaker:
             parts = [part for part in (self.waiting, logmel) if part is not None]
             self.waiting = torch.cat(parts, 2)
         hidden = self.chain.push(None if logmel is None else scaled(logmel), last)
-        told: tuple[Tensor, Tensor] | None = None
+        parts = [] if hidden is None else list(hidden.split(SOUND_FRAMES, 1))
+        made = [self._say(part, last and part is parts[-1]) for part in parts]
+        if last and not parts:
+            made.append(self._say(None, last))
+        sounds = [sound for sound in made if sound is not None]
+        return torch.cat(sounds, 1) if sounds else None
+
+    def _say(self, hidden: Frames, last: bool) -> Frames:
+        """Map the next of what the blocks return to sound."""
+        bins: Frames = None
         if hidden is not None:
             assert self.waiting is not None
             count = hidden.shape[1]
             told = self.vocoder.join(hidden, self.waiting[:, :, :count])
+            bins = self.vocoder.linked(*told, self.memory)
             self.waiting = self.waiting[:, :, count:]
-        return self._refine(told, last) if self.refined else self._add(told, last)
+        return self._add(self.refine.push(bins, last), last)
 
-    def _refine(self, told: tuple[Tensor, Tensor] | None, last: bool) -> Frames:
-        """Play frames whose neighbours on both sides are known."""
-        if told is not None:
-            both = zip(self.told, told, strict=True)
-            self.told = [torch.cat(pair, 1) for pair in both] if self.told else [*told]
-        if not self.told:
-            return None
-        lead, count = self.vocoder.lead_frames, self.told[0].shape[1]
-        stop = count if last else count - lead
-        if stop <= self.past:
-            return None
-        log_amplitude, links = self.told
-        sound = self.vocoder.sound(log_amplitude, links, self.memory, self.past, stop)
-        kept = min(lead, stop)
-        self.told, self.past = [part[:, stop - kept :] for part in self.told], kept
-        return sound
-
-    def _add(self, told: tuple[Tensor, Tensor] | None, last: bool) -> Frames:
+    def _add(self, bins: Frames, last: bool) -> Frames:
         """Add windows up and give what no later one reaches."""
         vocoder, parts = self.vocoder, []
-        if told is not None:
-            amplitude = told[0].exp()
-            count = amplitude.shape[1]
-            linked = self.memory.link(told[1], amplitude, vocoder.turn, count) * vocoder.signs
-            frames = vocoder.windows(amplitude * linked)
+        if bins is not None:
+            count, frames = bins.shape[1], vocoder.windows(bins)
+            self.left += count * self.hop
             envelope = vocoder.window.square()[None, :, None].expand(1, -1, count)
             total, weight = (add_frames(x, self.hop) for x in (frames, envelope))
             if self.total is not None and self.weight is not None:
@@ -232,7 +226,9 @@ class Speaker:
         sound = torch.cat(parts, 1)
         cut = min(self.skipped, sound.shape[1])
         self.skipped -= cut
-        return sound[:, cut:]
+        sound = sound[:, cut : cut + self.left]
+        self.left -= sound.shape[1]
+        return sound
 
 
 class Gate:

@@ -30,7 +30,6 @@ class LinkedVocoder(nn.Module):
     iterations of Griffin and Lim (1984); each depends on a few frames on both sides only.
     """
 
-    chunk_invariant = True
     turn: Tensor
     signs: Tensor
     window: Tensor
@@ -54,18 +53,17 @@ class LinkedVocoder(nn.Module):
         self.register_buffer("window", torch.hann_window(audio.n_fft), persistent=False)
 
     @property
-    def lead_frames(self) -> int:
-        """Frames on each side whose phases reach into a frame's sound."""
+    def beside(self) -> int:
+        """Frames on each side whose windows reach into a frame's."""
         audio = self.config.audio
-        overlap = -(-audio.n_fft // audio.hop_length)
-        return (self.config.vocoder.refinements + 1) * overlap
+        return -(-audio.n_fft // audio.hop_length) - 1
 
     @property
     def context_frames(self) -> int:
-        """Feature frames on each side that one output frame depends on, beside the memory."""
+        """Feature frames on each side that a frame depends on, beside the memory of phases."""
         vocoder = self.config.vocoder
-        beside = reach(vocoder.kernel_size, self.config.audio.causal)
-        return (vocoder.blocks + 1) * beside + self.lead_frames
+        seen = reach(vocoder.kernel_size, self.config.audio.causal)
+        return (vocoder.blocks + 1) * seen + vocoder.refinements * self.beside
 
     def describe(self, logmel: Tensor) -> tuple[Tensor, Tensor]:
         """Map log-mel `(batch, n_mels, frame)` to what the network says of each bin.
@@ -84,49 +82,40 @@ class LinkedVocoder(nn.Module):
         out = out.view(batch, frames, PARTS, self.config.audio.n_bins)
         return self.fit((out[:, :, 0] + prior).clamp_max(1.0), logmel), out[:, :, 1:]
 
-    def forward(
-        self, logmel: Tensor, memory: PhaseMemory | None = None, kept: slice = slice(None)
-    ) -> Tensor:
-        """Map log-mel `(batch, n_mels, frame)` to sound `(batch, kept frames * hop_length)`.
-
-        Args:
-            logmel: frames of a stream: those to play and their context.
-            memory: of the stream, where it is played piece by piece; pieces come in order, each
-                keeps the frames that follow those of the last.
-            kept: frames to play.
-        """
-        first, stop, _ = kept.indices(logmel.shape[-1])
+    def forward(self, logmel: Tensor) -> Tensor:
+        """Map log-mel `(batch, n_mels, frame)` to sound `(batch, frame * hop_length)`."""
         if logmel.shape[0] == 0:
-            return logmel.new_zeros(0, (stop - first) * self.config.audio.hop_length)
-        log_amplitude, links = self.describe(logmel)
-        return self.sound(log_amplitude, links, memory or PhaseMemory(), first, stop)
+            return logmel.new_zeros(0, logmel.shape[2] * self.config.audio.hop_length)
+        return self.sound(*self.describe(logmel))
 
-    def sound(
-        self, log_amplitude: Tensor, links: Tensor, memory: PhaseMemory, first: int, stop: int
-    ) -> Tensor:
-        """Play frames `first` to `stop` of what `describe` returns. Phases pass no gradient."""
-        begin, end = max(0, first - self.lead_frames), stop + self.lead_frames
-        amplitude = log_amplitude[:, begin:end].exp()
-        next_begin = max(0, stop - self.lead_frames) - begin
-        linked = memory.link(links[:, begin:end], amplitude, self.turn, next_begin)
-        phases = linked * self.signs
+    def sound(self, log_amplitude: Tensor, links: Tensor) -> Tensor:
+        """Play what `describe` returns. Phases pass no gradient."""
+        bins = self.linked(log_amplitude, links, PhaseMemory())
         for _ in range(self.config.vocoder.refinements):
-            with torch.no_grad():
-                bins = amplitude * phases
-                sound = self._synthesise(bins)
-                made = spectra(sound, self.window, self.config.audio.hop_length).transpose(1, 2)
-                made.add_(bins, alpha=INERTIA)
-                # A tenth of the time that complex `abs` takes.
-                power = made.real.square() + made.imag.square()
-                phases = made * power.clamp_min(1e-18).rsqrt()
-        hop = self.config.audio.hop_length
-        sound = self._synthesise(amplitude * phases)
-        return sound[:, (first - begin) * hop : (stop - begin) * hop]
+            bins = self.refined(bins)
+        return overlap_add(self.windows(bins), self.window, self.config.audio.hop_length)
 
-    def _synthesise(self, spectra: Tensor) -> Tensor:
-        """Map complex `(batch, frame, bin)` in the features' units to sound."""
-        frames = self.windows(spectra)
-        return overlap_add(frames, self.window, self.config.audio.hop_length)
+    def linked(self, log_amplitude: Tensor, links: Tensor, memory: PhaseMemory) -> Tensor:
+        """Map what `describe` returns of the next frames of a stream to its spectra.
+
+        Complex `(batch, frame, bin)` in the features' units.
+        """
+        amplitude = log_amplitude.exp()
+        return amplitude * (memory.link(links, amplitude, self.turn) * self.signs)
+
+    def refined(self, bins: Tensor) -> Tensor:
+        """Return spectra with the phases of the sound that they make; both as in `linked`.
+
+        A frame depends on those `beside` it. Amplitudes stay, and pass the gradient.
+        """
+        with torch.no_grad():
+            hop = self.config.audio.hop_length
+            sound = overlap_add(self.windows(bins), self.window, hop)
+            made = spectra(sound, self.window, hop).transpose(1, 2)
+            made.add_(bins, alpha=INERTIA)
+        # A tenth of the time that complex `abs` takes.
+        power, wanted = (x.real.square() + x.imag.square() for x in (made, bins))
+        return made * (wanted / power.clamp_min(1e-18)).sqrt()
 
     def windows(self, spectra: Tensor) -> Tensor:
         """Map complex `(batch, frame, bin)` to windowed sound `(batch, n_fft, frame)`."""

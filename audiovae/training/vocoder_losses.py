@@ -9,8 +9,8 @@ from torch import Tensor, nn
 
 from audiovae.audio.features import spectra
 from audiovae.config import AudioConfig
-from audiovae.model.phases import PhaseMemory, centred, differences
 from audiovae.model.phases import advance as advances
+from audiovae.model.phases import centred, differences
 from audiovae.model.vocoder import LinkedVocoder
 from audiovae.training.objective import log
 
@@ -64,7 +64,7 @@ class LinkLoss(nn.Module):
             terms = self.terms(log_amplitude, links, audio)
             made = audio.new_zeros(0)
             if heard:
-                made = vocoder.sound(log_amplitude, links, PhaseMemory(), 0, logmel.shape[-1])
+                made = vocoder.sound(log_amplitude, links)
         return terms, made
 
     def terms(self, log_amplitude: Tensor, links: Tensor, audio: Tensor) -> dict[str, Tensor]:
