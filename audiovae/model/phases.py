@@ -136,7 +136,7 @@ def _link(
             ci += weight * di
             sure += weight * np.sqrt(dr * dr + di * di)
         scale = one / np.sqrt(cr * cr + ci * ci)
-        # How far the differences agree, squared: where they don't, their direction is a coin's toss.
+        # How far the differences agree, squared: where they don't, their direction says nothing.
         agreed = (one / (scale * sure)) ** 2
         cr, ci = cr * scale, ci * scale
         known = 1

@@ -14,6 +14,7 @@ import torch
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
+from torch.overrides import TorchFunctionMode
 
 import audiovae
 from audiovae.config import Config
@@ -25,7 +26,9 @@ from audiovae.tables import from_dict, to_dict
 FORMAT = 1
 STORAGE = ("float32", "bfloat16", "int8")
 QUANTISE_FROM = 4096
-"""Tensors smaller than this stay in float32: they cost nothing and matter much."""
+"""Tensors smaller than this are not stored in 8 bits: they cost little and matter much."""
+HALF_FROM, HALF_MOST = 8, 1e4
+"""With 8 bits, tensors of more numbers than this, and none beyond that, are stored in float16."""
 SCALE = "::scale"
 VOCODER = "vocoder.safetensors"
 """File of a checkpoint folder that holds its vocoder."""
@@ -33,14 +36,21 @@ MAX_CONFIG_BYTES = 8 << 20
 
 
 def pack(state: dict[str, Tensor], storage: str) -> dict[str, Tensor]:
-    """Return tensors as stored: whole, in bfloat16, or in 8 bits with a scale a row."""
+    """Return tensors as stored: whole, in bfloat16, or in 8 bits with a scale a row.
+
+    Small ones, and those of one dimension, stay whole; beside 8 bits they are float16 where its
+    range holds them.
+    """
     if storage not in STORAGE:
         raise UserError(f"unknown storage {storage!r}; expected one of {', '.join(STORAGE)}")
     packed: dict[str, Tensor] = {}
     for name, tensor in state.items():
         tensor = tensor.detach().cpu().contiguous()
         if storage == "float32" or tensor.numel() < QUANTISE_FROM or tensor.dim() < 2:
-            packed[name] = tensor.float()
+            small = (
+                storage == "int8" and tensor.numel() > HALF_FROM and tensor.abs().max() < HALF_MOST
+            )
+            packed[name] = tensor.half() if small else tensor.float()
         elif storage == "bfloat16":
             packed[name] = tensor.bfloat16()
         else:
@@ -140,13 +150,30 @@ def load_model(folder: Path) -> AudioVAE:
         domains = header["domains"]
     except KeyError as error:
         raise CheckpointError(f"{folder / 'config.json'} lacks {error}") from None
-    model = AudioVAE(config, domains, statistics)
-    if (folder / VOCODER).exists():
-        model.vocoder = make_vocoder(config)
+    with _Unfilled():
+        model = AudioVAE(config, domains, statistics)
+        if (folder / VOCODER).exists():
+            model.vocoder = make_vocoder(config)
     model.provenance = header.get("provenance", {})
     for name, module in _parts(model).items():
         load_part(module, folder / name)
     return model.eval()
+
+
+_DRAWS = (nn.init.kaiming_uniform_, Tensor.uniform_)
+
+
+class _Unfilled(TorchFunctionMode):
+    """Draws no random weights: those that are loaded replace them, and drawing takes as long."""
+
+    def __torch_function__(
+        self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: Any = None
+    ) -> Any:
+        return (
+            (*args, *(kwargs or {}).values())[0]
+            if func in _DRAWS
+            else func(*args, **(kwargs or {}))
+        )
 
 
 def load_part(module: nn.Module, path: Path) -> None:
