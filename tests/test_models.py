@@ -13,19 +13,26 @@ from audiovae.model.autoencoder import AudioVAE
 from audiovae.model.vocoder import LinkedVocoder
 
 
+def ship(monkeypatch: pytest.MonkeyPatch, folder: Path) -> None:
+    """Have `folder` be what comes with the package."""
+    for place in ("apps.models", "training.start"):
+        monkeypatch.setattr(f"audiovae.{place}.shipped_weights", lambda name="default": folder)
+
+
 def test_a_model_says_what_makes_its_sound(
     tiny_checkpoint: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     assert "its own vocoder" in find_model(tiny_checkpoint).note
     bare = make_model(vocoder=False).save_pretrained(tmp_path / "run" / "checkpoint").parent
-    monkeypatch.setattr("audiovae.apps.models.shipped_weights", lambda: tmp_path / "none")
+    ship(monkeypatch, tmp_path / "none")
     found = find_model(bare)
     assert "Griffin-Lim" in found.note and found.model.vocoder is None
-    monkeypatch.setattr("audiovae.apps.models.shipped_weights", lambda: tiny_checkpoint)
+    ship(monkeypatch, tiny_checkpoint)
     found = find_model(bare)
     assert "the shipped vocoder" in found.note
     assert isinstance(found.model.vocoder, LinkedVocoder)
     assert find_model().source == "the shipped model"
+    assert find_model("causal").source == "the shipped causal model"
     assert (
         "its own decoders"
         in find_model(make_model("waveform").save_pretrained(tmp_path / "wave")).note
@@ -46,5 +53,5 @@ def test_another_audio_contract_keeps_griffin_lim(
     )
     other = AudioVAE(config, model.domains, model.statistics)
     other.save_pretrained(tmp_path / "other")
-    monkeypatch.setattr("audiovae.apps.models.shipped_weights", lambda: tiny_checkpoint)
+    ship(monkeypatch, tiny_checkpoint)
     assert "other audio settings" in find_model(tmp_path / "other").note

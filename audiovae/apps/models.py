@@ -17,6 +17,7 @@ from audiovae.model.vocoder import LinkedVocoder
 from audiovae.model.weights import VOCODER, load_model
 from audiovae.training.optimise import pick_device
 from audiovae.training.start import (
+    SHIPPED,
     checkpoint_folder,
     fitting_vocoder,
     load_vocoder,
@@ -53,7 +54,8 @@ def find_model(
     same, and Griffin-Lim elsewhere.
 
     Args:
-        path: a run folder, a checkpoint folder or a hub id; the shipped model when left out.
+        path: a run folder, a checkpoint folder, a hub id, or the name of a shipped model:
+            `default`, which is also meant when left out, or `causal`, the one for live use.
         vocoder: a run or checkpoint folder whose vocoder to use.
         device: `auto`, `cpu`, `cuda`, `mps`.
 
@@ -70,6 +72,7 @@ def find_model(
         )
     inverter = _attach(model, None if vocoder is None else checkpoint_folder(vocoder))
     source = "the shipped model" if path is None else str(path)
+    source = f"the shipped {path} model" if str(path) in SHIPPED else source
     return Resolved(model.to(place).eval(), source, f"{source} on {place}, sound by {inverter}")
 
 
@@ -84,12 +87,11 @@ def _attach(model: AudioVAE, folder: Path | None) -> str:
         return "its own vocoder"
     if model.config.vocoder.vocoder == "griffin-lim":
         return "Griffin-Lim, as its settings say"
-    shipped = shipped_weights()
-    vocoder = fitting_vocoder(model.config, shipped)
+    vocoder = fitting_vocoder(model.config)
     if vocoder is not None:
         _use(model, vocoder)
         return "the shipped vocoder"
-    there = (shipped / VOCODER).is_file()
+    there = (shipped_weights() / VOCODER).is_file()
     lack = "the shipped one is for other audio settings" if there else "none is shipped"
     return f"Griffin-Lim: it has no vocoder, and {lack}"
 
@@ -101,12 +103,14 @@ def _use(model: AudioVAE, vocoder: LinkedVocoder) -> None:
 
 
 def find_checkpoint(path: str | Path | None = None) -> Path:
-    """Return the checkpoint folder of a run, a checkpoint, a hub id or the shipped model."""
-    if path is None:
-        folder = shipped_weights()
+    """Return the checkpoint folder of a run, a checkpoint, a hub id or a shipped model."""
+    path = "default" if path is None else path
+    name = str(path)
+    if name in SHIPPED:
+        folder = shipped_weights(name)
         if not (folder / "config.json").is_file():
             raise CheckpointError(
-                "this installation has no shipped model: name one, as in --model RUN, "
+                f"this installation has no shipped {name} model: name one, as in --model RUN, "
                 "or install the package again"
             )
         return folder

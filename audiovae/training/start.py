@@ -24,6 +24,8 @@ from audiovae.model.vocoders import make_vocoder
 from audiovae.model.weights import VOCODER, load_model, load_part, read_header
 from audiovae.tables import from_dict
 
+SHIPPED = {"default": "weights", "causal": "weights/causal"}
+"""Checkpoints that come with the package, by name: where they lie in it."""
 STATISTICS_STEPS = 8
 """Batches from which the corpus' statistics are measured."""
 CEILING_STEPS = 32
@@ -208,23 +210,20 @@ def checkpoint_folder(path: str | Path) -> Path:
     raise CheckpointError(f"{path} is no run and no checkpoint folder")
 
 
-def shipped_weights() -> Path:
-    """Return the checkpoint folder that comes with the package."""
-    return Path(str(resources.files("audiovae").joinpath("weights")))
+def shipped_weights(name: str = "default") -> Path:
+    """Return the folder of a checkpoint that comes with the package: one of `SHIPPED`."""
+    return Path(str(resources.files("audiovae").joinpath(SHIPPED[name])))
 
 
-def fitting_vocoder(config: Config, folder: Path | None = None) -> LinkedVocoder | None:
-    """Return the vocoder of a checkpoint, the shipped one when left out, where it fits.
+def fitting_vocoder(config: Config) -> LinkedVocoder | None:
+    """Return the shipped vocoder of the config's audio contract, or nothing where there is none.
 
-    There is none where the folder holds none, or one of another audio contract. Raises
-    `CheckpointError` when it is damaged.
+    Raises `CheckpointError` when it is damaged.
     """
-    folder = folder or shipped_weights()
-    if not (folder / VOCODER).is_file():
-        return None
-    if _audio_of(read_header(folder)) != config.audio:
-        return None
-    return load_vocoder(folder, config)
+    for folder in map(shipped_weights, SHIPPED):
+        if (folder / VOCODER).is_file() and _audio_of(read_header(folder)) == config.audio:
+            return load_vocoder(folder, config)
+    return None
 
 
 def _audio_of(header: dict[str, Any]) -> AudioConfig:

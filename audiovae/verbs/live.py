@@ -39,7 +39,7 @@ class Live:
     to_file: Place = None
     """…into this one, as fast as it goes."""
 
-    common: UseModel = field(default_factory=WithModel)
+    common: UseModel = field(default_factory=lambda: WithModel(model="causal"))
 
     def run(self) -> Report:
         """Play."""

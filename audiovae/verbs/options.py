@@ -71,7 +71,7 @@ class WithModel(Machine):
     """Options of the verbs that use a model."""
 
     model: Annotated[str | None, arg(metavar="MODEL")] = None
-    """A run folder, a checkpoint folder or a hub id; the shipped model when left out."""
+    """A run folder, a checkpoint folder, a hub id or a shipped model: default, causal."""
     vocoder: Place = None
     """A run or checkpoint folder whose vocoder to use."""
 
