@@ -114,7 +114,7 @@ class LinkedVocoder(nn.Module):
             made = spectra(sound, self.window, hop).transpose(1, 2)
             made.add_(bins, alpha=INERTIA)
         # A tenth of the time that complex `abs` takes.
-        power, wanted = (x.real.square() + x.imag.square() for x in (made, bins))
+        power, wanted = ((x * x.conj()).real for x in (made, bins))
         return made * (wanted / power.clamp_min(1e-18)).sqrt()
 
     def windows(self, spectra: Tensor) -> Tensor:
