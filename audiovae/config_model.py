@@ -107,13 +107,13 @@ class VocoderConfig:
 
     vocoder: Literal["linked", "griffin-lim"] = "linked"
     """`linked`: phases carried on from frame to frame."""
-    width: int = 288
-    blocks: int = 8
+    width: int = 192
+    blocks: int = 6
     expansion: int = 3
     kernel_size: int = 7
     iterations: int = 32
     """Iterations of Griffin-Lim."""
-    refinements: int = 2
+    refinements: int = 1
     """Iterations of Griffin-Lim after the linking."""
 
     def __post_init__(self) -> None:

@@ -202,8 +202,11 @@ class Loader:
     def _cut_on_device(self, step: int) -> Tensor:
         """Cut the clips of a step where the audio lies, without waiting for the device."""
         if self._resident is None:
-            sounds = [torch.from_numpy(self._load(ring)).to(self.device) for ring in self.rings]
-            self._resident = torch.cat(sounds)
+            totals = [ring.total for ring in self.rings]
+            # Filled in its place: joining parts would take twice the memory for a moment.
+            self._resident = torch.empty(sum(totals), dtype=torch.int16, device=self.device)
+            for ring, place in zip(self.rings, self._resident.split(totals), strict=True):
+                place.copy_(torch.from_numpy(self._load(ring)))
         assert isinstance(self._resident, Tensor)
         # Aligned rings are as long as each other and share their draws.
         drawn = range(1 if self.pairing == "aligned" else len(self.rings))
