@@ -25,10 +25,11 @@ def main() -> None:
     parser.add_argument("--apart-steps", type=int, default=14000, help="of its second training")
     parser.add_argument("--settled-steps", type=int, default=7000, help="of its decoders alone")
     parser.add_argument("--vocoder-steps", type=int, default=9000)
+    parser.add_argument("--vocoder-rows", type=int, default=64, help="its clips in a step")
     parser.add_argument("--stages", nargs="+", choices=STAGES, default=STAGES)
     args = parser.parse_args()
-    store, *runs = (args.output / name for name in ("store", *STAGES[:-1]))
-    sketch, model, apart, settled, vocoder = runs
+    names = ("store", *STAGES[:-1])
+    store, sketch, model, apart, settled, vocoder = (args.output / name for name in names)
     print(audiovae.prepare(args.renders, store, valid=0.05, level=-20.0).table())
     if "sketch" in args.stages:  # only what is loud: so it learns what is played
         config = audiovae.load_config("aligned", {"audio.log_floor": 3e-4})
@@ -43,16 +44,17 @@ def main() -> None:
         config, steps = audiovae.load_config("settled"), args.settled_steps
         audiovae.train(store, settled, config, domains=DOMAINS, steps=steps, init=apart)
     if "vocoder" in args.stages:
-        steps = args.vocoder_steps
-        audiovae.train_vocoder(store, vocoder, audiovae.load_config("vocoder"), steps=steps)
+        voice = {"training.rows": args.vocoder_rows, "training.learning_rate": 1.5e-3}
+        config, steps = audiovae.load_config("vocoder", voice), args.vocoder_steps
+        audiovae.train_vocoder(store, vocoder, config, steps=steps)
     if "join" in args.stages:
         weights, report = args.output / "weights", args.output / "evaluation"
         joined = audiovae.join_vocoder(settled, vocoder, weights, storage="int8")
         if args.test:
             measured = audiovae.evaluate(joined, args.test, report, unseen=True, progress=True)
             audiovae.write_card(weights, joined, measured, data=DATA)
-            lsd = measured["systems"]["model"]["transfer"]["lsd"]
-            print(f"transfer, log-spectral distance: {lsd['mean']:.2f} dB")
+            found = measured["systems"]["model"]["transfer"]["lsd"]["mean"]
+            print(f"transfer, log-spectral distance: {found:.2f} dB")
 
 
 if __name__ == "__main__":

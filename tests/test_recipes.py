@@ -90,3 +90,9 @@ def test_orchestra_goes_through_its_stages(tmp_path: Path) -> None:
     assert header["domains"] == sorted(domains)
     assert header["provenance"]["init"]["init"]["steps"] == 2
     assert (weights / "vocoder.safetensors").is_file() and (weights / "README.md").is_file()
+    succeed(
+        ROOT / "recipes" / "live.py", out / "store", tmp_path / "live", "--rows", 1,
+        "--sketch-steps", 2, "--steps", 2, "--settled-steps", 2, "--vocoder-steps", 2,
+    )  # fmt: skip
+    header = json.loads((tmp_path / "live" / "weights" / "config.json").read_text())
+    assert header["config"]["audio"]["causal"] and header["domains"] == sorted(domains)
