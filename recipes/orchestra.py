@@ -53,8 +53,9 @@ def main() -> None:
         if args.test:
             measured = audiovae.evaluate(joined, args.test, report, unseen=True, progress=True)
             audiovae.write_card(weights, joined, measured, data=DATA)
-            found = measured["systems"]["model"]["transfer"]["lsd"]["mean"]
-            print(f"transfer, log-spectral distance: {found:.2f} dB")
+            print(
+                "transfer, dB:", round(measured["systems"]["model"]["transfer"]["lsd"]["mean"], 2)
+            )
 
 
 if __name__ == "__main__":

@@ -67,7 +67,7 @@ def test_translation_goes_from_one_decoder_to_each_domains_own(tmp_path: Path) -
         ROOT / "recipes" / "translation.py", music, run, "--pool-steps", 2, "--steps", 2,
         "--test", held_out,
     )  # fmt: skip
-    assert "transfer, log-spectral distance: " in said
+    assert "transfer, dB: " in said
     header = json.loads((run / "apart" / "checkpoint" / "config.json").read_text())
     assert header["domains"] == ["oboe", "viola"]
     assert header["provenance"]["init"]["steps"] == 2
@@ -84,7 +84,7 @@ def test_orchestra_goes_through_its_stages(tmp_path: Path) -> None:
         ROOT / "recipes" / "orchestra.py", renders, out, "--sketch-steps", 2, "--steps", 2,
         "--apart-steps", 2, "--settled-steps", 2, "--vocoder-steps", 2, "--test", held_out,
     )  # fmt: skip
-    assert "transfer, log-spectral distance: " in said
+    assert "transfer, dB: " in said
     weights = out / "weights"
     header = json.loads((weights / "config.json").read_text())
     assert header["domains"] == sorted(domains)
