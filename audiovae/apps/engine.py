@@ -18,7 +18,7 @@ from audiovae.model.latent import DiagonalGaussian
 from audiovae.model.lines import Line, Listener, Player, streams
 from audiovae.model.precision import Runner, run_in
 
-PIECE_SECONDS = 10.0
+PIECE_SECONDS = 8.0
 """Length of a piece. Longer ones waste less on context and take more memory."""
 ITERATIVE_SECONDS = 60.0
 """Length of a piece for Griffin-Lim, whose pieces differ from the whole."""
