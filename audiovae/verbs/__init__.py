@@ -6,6 +6,7 @@ Nothing heavy is imported here but inside the verbs: `--help` must answer at onc
 from __future__ import annotations
 
 from audiovae.verbs.about import Doctor, Info
+from audiovae.verbs.export import Export
 from audiovae.verbs.judge import Evaluate
 from audiovae.verbs.live import Live
 from audiovae.verbs.training import AddDomain, Prepare, Train, TrainVocoder
@@ -22,6 +23,7 @@ VERBS: dict[str, type] = {
     "generate": Generate,
     "live": Live,
     "evaluate": Evaluate,
+    "export": Export,
     "info": Info,
     "doctor": Doctor,
 }
