@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 
+from audiovae.apps.graph_stream import GraphStream
 from audiovae.apps.pieces import Puller
 from audiovae.apps.sources import FileSource
 from audiovae.apps.stream import Stream
@@ -49,10 +50,11 @@ class Played:
         }
 
 
-def clocked(stream: Stream, played: Played) -> Callable[[np.ndarray], np.ndarray]:
+def clocked(stream: Stream | GraphStream, played: Played) -> Callable[[np.ndarray], np.ndarray]:
     """Return the stream's `push` with its time taken, all of it made ready by another stream."""
-    ready = Stream(stream.model, stream.voice.weights, precision=stream.runner.precision)
-    ready.push(np.zeros(stream.latency_samples + played.buffer, np.float32))
+    ready = stream.again()
+    for _ in range(-(-stream.latency_samples // played.buffer) + 1):
+        ready.push(np.zeros(played.buffer, np.float32))
 
     def push(audio: np.ndarray) -> np.ndarray:
         before = time.perf_counter()
@@ -63,7 +65,7 @@ def clocked(stream: Stream, played: Played) -> Callable[[np.ndarray], np.ndarray
     return push
 
 
-def play_file(stream: Stream, source: Path, output: Path, buffer: int) -> Played:
+def play_file(stream: Stream | GraphStream, source: Path, output: Path, buffer: int) -> Played:
     """Play a file through a stream as a sound card would, buffer by buffer, as fast as it goes.
 
     The output is as long as the input and later by the stream's latency. Raises `AudioError` on a
@@ -82,7 +84,7 @@ def play_file(stream: Stream, source: Path, output: Path, buffer: int) -> Played
 
 
 def play_devices(
-    stream: Stream,
+    stream: Stream | GraphStream,
     buffer: int,
     seconds: float | None = None,
     *,

@@ -55,6 +55,11 @@ class Stream:
         self.batch: int | None = None
         self.ended = False
 
+    def again(self) -> Stream:
+        """Return a stream of the same settings that has heard nothing."""
+        precision = self.runner.precision
+        return Stream(self.model, self.voice.weights, gain=self.gain, precision=precision)
+
     def _begin(self, channels: int) -> None:
         self.batch = channels
         self.line = Line(self.runner.model, [self.voice.weights], self.gain)
@@ -80,13 +85,7 @@ class Stream:
 
     @torch.inference_mode()
     def _run(self, audio: np.ndarray, last: bool) -> np.ndarray:
-        samples = np.atleast_2d(np.asarray(audio))
-        if self.ended:
-            raise AudioError("this stream has ended: begin another")
-        if samples.ndim != 2 or samples.dtype.kind != "f" or not np.isfinite(samples).all():
-            raise AudioError(
-                "a buffer must be finite floating point, (sample,) or (channel, sample)"
-            )
+        samples = check_buffer(audio, self.ended)
         if self.batch is None:
             self._begin(samples.shape[0])
             self.nothing = np.zeros_like(audio, np.float32)[..., :0]
@@ -100,3 +99,13 @@ class Stream:
         assert self.ready.shape[1] >= count, "the model needs more samples than its latency says"
         made, self.ready, self.ended = self.ready[:, :count], self.ready[:, count:], last
         return made.cpu().numpy()[0 if np.ndim(audio) == 1 else slice(None)]
+
+
+def check_buffer(audio: np.ndarray, ended: bool) -> np.ndarray:
+    """Return a buffer as `(channel, sample)`. Raises `AudioError` when it is none, or too late."""
+    samples = np.atleast_2d(np.asarray(audio))
+    if ended:
+        raise AudioError("this stream has ended: begin another")
+    if samples.ndim != 2 or samples.dtype.kind != "f" or not np.isfinite(samples).all():
+        raise AudioError("a buffer must be finite floating point, (sample,) or (channel, sample)")
+    return samples
