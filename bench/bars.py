@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from bench.names import EMBED, FILES, RAVE, RAVE_TRAIN, READERS, TRAIN, TRAIN_VOCODER
+from bench.names import BUFFERS, EMBED, FILES, LIVE, RAVE, RAVE_TRAIN, READERS, TRAIN, TRAIN_VOCODER
 
 Result = Mapping[str, Any]
 
@@ -69,6 +69,15 @@ BARS = (
         8,
         _times(FILES, RAVE),
         threads=(1, 2),
+    ),
+    *(
+        Bar(
+            f"live, buffers of {buffer} samples, times real time",
+            wanted,
+            lambda result, buffer=buffer: speed(result, LIVE.format(buffer, "ONNX Runtime")),
+            threads=(1,),
+        )
+        for buffer, wanted in zip(BUFFERS, (5, 20), strict=True)
     ),
     Bar("embedding of a minute, over RAVE v2's pair", 20, _times(EMBED, RAVE), threads=(1, 2)),
 )

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 from audiovae.config import Config
 from audiovae.config_files import load_config
 from audiovae.model.autoencoder import AudioVAE
@@ -16,10 +18,11 @@ def base() -> Config:
     return load_config("base")
 
 
-def shipped_or_random(config: Config) -> AudioVAE:
-    """Return the shipped model, or one of its size: the weights don't change the speed."""
-    if has_weights():
-        return AudioVAE.from_pretrained(shipped_weights())
+def shipped_or_random(config: Config, folder: Path | None = None) -> AudioVAE:
+    """Return a shipped model, or one of its size: the weights don't change the speed."""
+    folder = folder or shipped_weights()
+    if (folder / "config.json").is_file():
+        return AudioVAE.from_pretrained(folder)
     model = AudioVAE(config, DOMAINS).eval()
     model.vocoder = make_vocoder(config).eval()
     return model

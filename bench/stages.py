@@ -8,6 +8,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from functools import partial
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +25,7 @@ from audiovae.corpus.store import FilesStore, Store
 from audiovae.model.griffin_lim import GriffinLim
 from audiovae.model.precision import Runner, choose_precision, run_in
 from audiovae.model.vocoders import make_vocoder
+from bench.live import live_stages
 from bench.models import DOMAINS, base, has_weights, shipped_or_random
 from bench.names import (
     EMBED,
@@ -114,6 +116,8 @@ def all_stages(scratch: Path, seconds: float) -> Iterator[tuple[str, Stage]]:
     yield from training_stages(config, store, files, scratch)
     yield from use_stages(config, seconds)
     yield from file_stages(scratch / "take.wav", config)
+    if all(find_spec(name) for name in ("onnx", "onnxruntime", "onnxscript")):
+        yield from live_stages(scratch)
 
 
 def file_stages(take: Path, config: Config) -> Iterator[tuple[str, Stage]]:

@@ -29,7 +29,7 @@ pytestmark = pytest.mark.skipif(
 def graph(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("graph")
     with quiet():
-        (one,) = export_onnx._write_stream(causal_model(), folder, "flute", None)
+        (one,) = export_onnx.write_stream(causal_model(), folder, "flute", int8=False)
     told = {"sample_rate": TINY_RATE, "methods": [{**one.facts, **vars(one)}]}
     (folder / REPORT).write_text(json.dumps(told, default=str))
     return folder / one.file

@@ -39,7 +39,7 @@ def write(model: AudioVAE, folder: Path, domains: list[str], int8: bool) -> list
     for method in whole_methods(model, domains):
         written += _write_whole(model, folder, method, shapes if int8 else None)
     for domain in domains:
-        written += _write_stream(model, folder, domain, shapes if int8 else None)
+        written += write_stream(model, folder, domain, int8)
     return written
 
 
@@ -91,9 +91,8 @@ def _write_whole(
     return written
 
 
-def _write_stream(
-    model: AudioVAE, folder: Path, domain: str, shapes: set[tuple[int, int]] | None
-) -> list[Exported]:
+def write_stream(model: AudioVAE, folder: Path, domain: str, int8: bool) -> list[Exported]:
+    """Write `stream.<domain>.onnx`. Raises `UserError` where it differs from the model."""
     stream, hop, name = stream_method(model, domain), model.config.latent_hop, f"stream.{domain}"
     path, count = folder / f"{safe_name(name)}.onnx", len(stream.shapes)
     torch.onnx.export(
@@ -109,9 +108,9 @@ def _write_stream(
     speed = _stream_speed(step, stream, hop, rate)
     facts = {**stream_facts(model, stream), "types": check_types(path)}
     one = Exported(name, path.name, difference, compared, speed, stream.late, facts)
-    if shapes is None:
+    if not int8:
         return [one]
-    small = quantise(path, shapes)
+    small = quantise(path, layer_shapes(model))
     coarse = _step(open_session(small))
     made, _ = stream_pairs(model, domain, coarse, stream)
     cost = _cost(made[0][0], pairs[0][0], rate)
