@@ -75,17 +75,21 @@ def _training(what: str, facts: dict[str, Any]) -> str:
     minutes = facts.get("valid", {}).get("minutes", "?")
     text = (
         f"- {what}: `{facts.get('recipe', 'unknown')}`, {facts.get('steps', '?')} steps, "
-        f"{minutes} minutes by the clock on one CPU core, seed {facts.get('seed', '?')}, "
-        "averaged weights"
+        f"{minutes} minutes by the clock on {facts.get('machine', 'one CPU core')}, "
+        f"seed {facts.get('seed', '?')}, averaged weights"
     )
     before = facts.get("init")
     while before:
         text += (
             f"; from a checkpoint of {before.get('steps', '?')} steps and "
-            f"{before.get('minutes', '?')} minutes"
+            f"{before.get('minutes', '?')} minutes{_there(before)}"
         )
         before = before.get("init")
     return text
+
+
+def _there(facts: dict[str, Any]) -> str:
+    return f" on {facts['machine']}" if "machine" in facts else ""
 
 
 def _hours(facts: dict[str, Any]) -> str:

@@ -18,7 +18,7 @@ from audiovae.model.autoencoder import AudioVAE
 from audiovae.training.autoencoder import VAETask
 from audiovae.training.loop import Budget, run_task
 from audiovae.training.optimise import pick_device
-from audiovae.training.start import hear_ceilings, open_corpus
+from audiovae.training.start import hear_ceilings, machine, open_corpus
 
 ROWS = 12
 """Clips in a step: all of one domain."""
@@ -89,7 +89,8 @@ def add_domain(
         decoder.load_state_dict(grown.decoder(origin).state_dict())
     hear_ceilings(grown, corpus, [name])
     task.remember()
-    task.describe(work, recipe="add-domain", seed=seed, data=corpus.fingerprint)
+    facts = {"seed": seed, "machine": machine(place), "data": corpus.fingerprint}
+    task.describe(work, recipe="add-domain", **facts)
     fingerprint = hashlib.sha256(f"{corpus.fingerprint} {model.domains} {origin}".encode())
     summary = run_task(
         task,

@@ -191,12 +191,22 @@ def _take_over(module: nn.Module, old: nn.Module) -> None:
     module.load_state_dict({name: theirs.get(name, value) for name, value in own.items()})
 
 
+def machine(device: torch.device) -> str:
+    """Return what trains, in words, for the model's card."""
+    if device.type == "cuda":
+        return torch.cuda.get_device_name(device)
+    threads = torch.get_num_threads()
+    return {"cpu": f"{threads} CPU thread{'s' * (threads > 1)}"}.get(device.type, device.type)
+
+
 def history(init: str | Path | None) -> dict[str, Any]:
     """Return what a checkpoint says of its own training, for those that start from it."""
     if init is None:
         return {}
     facts = read_header(checkpoint_folder(init)).get("provenance", {})
-    kept = {k: facts[k] for k in ("recipe", "seed", "data", "steps", "init") if k in facts}
+    kept = {
+        k: facts[k] for k in ("recipe", "seed", "data", "steps", "machine", "init") if k in facts
+    }
     return {"init": kept | {"minutes": facts.get("valid", {}).get("minutes")}}
 
 

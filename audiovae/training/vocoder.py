@@ -29,7 +29,14 @@ from audiovae.model.weights import load_model
 from audiovae.training.loop import Budget, run_task
 from audiovae.training.objective import SpectralLoss, total
 from audiovae.training.optimise import Average, Optimiser, pick_device
-from audiovae.training.start import checkpoint_folder, history, load_vocoder, measure, open_corpus
+from audiovae.training.start import (
+    checkpoint_folder,
+    history,
+    load_vocoder,
+    machine,
+    measure,
+    open_corpus,
+)
 from audiovae.training.vocoder_feed import VocoderFeed
 from audiovae.training.vocoder_losses import LinkLoss
 
@@ -213,6 +220,7 @@ def train_vocoder(
         run,
         recipe="train-vocoder",
         seed=config.training.seed,
+        machine=machine(place),
         data=corpus.fingerprint,
         hours={d: round(corpus.hours(d), 2) for d in corpus.domains},
         **history(init),
