@@ -15,6 +15,7 @@ from audiovae.model.precision import choose_precision
 from audiovae.model.weights import load_model
 from audiovae.training.checkpoint import PLAN
 from audiovae.training.logs import METRICS
+from audiovae.training.start import SHIPPED
 
 
 def describe(path: str | Path | None = None) -> dict[str, Any]:
@@ -23,8 +24,8 @@ def describe(path: str | Path | None = None) -> dict[str, Any]:
     The key `kind` is `model`, `vocoder`, `run`, `store`, `audio` or `folder`. Raises `UserError`
     on a path that is none of them.
     """
-    if path is None:
-        return {"kind": "model", **describe_model(find_checkpoint(None))}
+    if path is None or str(path) in SHIPPED:
+        return {"kind": "model", **describe_model(find_checkpoint(path))}
     place = Path(path)
     if not place.exists():
         raise UserError(f"nothing at {place}; expected a model, a run, a store or a sound file")

@@ -24,7 +24,7 @@ from audiovae.model.vocoders import make_vocoder
 from audiovae.model.weights import VOCODER, load_model, load_part, read_header
 from audiovae.tables import from_dict
 
-SHIPPED = {"default": "weights", "causal": "weights/causal"}
+SHIPPED = {"default": "weights", "causal": "weights_causal"}
 """Checkpoints that come with the package, by name: where they lie in it."""
 STATISTICS_STEPS = 8
 """Batches from which the corpus' statistics are measured."""
