@@ -158,7 +158,8 @@ def test_graphs_of_every_method(format: str, tmp_path: Path) -> None:
     names = {one["method"] for one in report["methods"]}
     assert names >= {"encode", "decode.flute", "transfer.flute", "stream.flute"}
     for one in report["methods"]:
-        assert (tmp_path / "out" / one["file"]).is_file() and one["difference"] < 1e-3
+        assert (tmp_path / "out" / one["file"]).is_file()
+        assert "cost_of_8_bits" in one or one["difference"] < 1e-3
         assert len(one["sha256"]) == 64 and one["times_realtime"] > 0
 
 
