@@ -32,6 +32,7 @@ EXTRAS = {
     "hub": ("huggingface_hub", "models from and to a hub"),
     "tensorboard": ("tensorboard", "training curves in TensorBoard"),
     "live": ("sounddevice", "playing live through a sound card"),
+    "onnx": ("onnxscript", "ONNX graphs, and streams played by them"),
     "render": ("music21", "rendering scores"),
 }
 """Extra to the module it brings and what that is for."""
