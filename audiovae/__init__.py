@@ -9,9 +9,7 @@ if TYPE_CHECKING:
     from audiovae.apps.demo import run_demo
     from audiovae.apps.embed import load_encoder
     from audiovae.apps.embed_files import embed_files
-    from audiovae.apps.export import export_model
     from audiovae.apps.generate import generate_audio
-    from audiovae.apps.graph_stream import GraphStream
     from audiovae.apps.models import resolve_model
     from audiovae.apps.stream import Stream
     from audiovae.apps.transfer import TransferSettings, transfer_audio, transfer_files
@@ -32,14 +30,12 @@ __version__ = "0.1.0"
 __all__ = [
     "AudioVAE",
     "Config",
-    "GraphStream",
     "Stream",
     "TransferSettings",
     "UserError",
     "add_domain",
     "embed_files",
     "evaluate",
-    "export_model",
     "generate_audio",
     "join_vocoder",
     "load_config",
@@ -57,14 +53,12 @@ __all__ = [
 _PLACES = {
     "AudioVAE": "model.autoencoder",
     "Config": "config",
-    "GraphStream": "apps.graph_stream",
     "Stream": "apps.stream",
     "TransferSettings": "apps.transfer",
     "UserError": "errors",
     "add_domain": "training.add_domain",
     "embed_files": "apps.embed_files",
     "evaluate": "evaluation.evaluate",
-    "export_model": "apps.export",
     "generate_audio": "apps.generate",
     "join_vocoder": "training.join",
     "load_config": "config_files",
