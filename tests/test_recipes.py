@@ -67,7 +67,7 @@ def test_translation_goes_from_one_decoder_to_each_domains_own(tmp_path: Path) -
         ROOT / "recipes" / "translation.py", music, run, "--pool-steps", 2, "--steps", 2,
         "--test", held_out,
     )  # fmt: skip
-    assert "transfer, dB: " in said
+    assert "transfer, log-spectral distance: " in said
     header = json.loads((run / "apart" / "checkpoint" / "config.json").read_text())
     assert header["domains"] == ["oboe", "viola"]
     assert header["provenance"]["init"]["steps"] == 2
