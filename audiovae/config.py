@@ -72,7 +72,7 @@ class ObjectiveConfig:
     agreement_weight: float = 0.0
     """Aligned only: weight of what z tells of the source beyond what is played; 0 leaves it out."""
     stft_weight: float = 1.0
-    """Weight of the spectral term of waveform decoders."""
+    """Weight of what waveform decoders tell of amplitudes and phases beside the log-mel."""
 
     def __post_init__(self) -> None:
         weights = ("confusion_weight", "agreement_weight", "stft_weight")
@@ -177,7 +177,7 @@ class Config:
 
     @property
     def _linked(self) -> bool:
-        return self.vocoder.vocoder == "linked" and self.audio.features == "logmel"
+        return self.vocoder.vocoder == "linked" or self.audio.features == "waveform"
 
     @property
     def clip_samples(self) -> int:

@@ -53,6 +53,9 @@ def test_gradients_reach_every_parameter(model):
     loss = sum(r.square().mean() for r in output.reconstruction.values())
     loss = loss + output.posterior.kl().mean()
     loss = loss + sum(model.decoder(d).scale.sum() for d in model.domains)
+    if model.waveform:
+        told = [model.tell(output.hidden[d], output.reconstruction[d], d) for d in model.domains]
+        loss = loss + sum(part.square().mean() for parts in told for part in parts)
     loss.backward()
     without = [n for n, p in model.named_parameters() if p.grad is None or not p.grad.any()]
     assert not without

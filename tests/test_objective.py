@@ -71,7 +71,7 @@ def test_weights_ramp():
     assert weights_at(config, 0, 100, False) == {"reconstruction": 1, "kl": 0, "confusion": 0}
     assert weights_at(config, 25, 100, False)["kl"] == 1.0
     assert weights_at(config, 99, 100, False) == {"reconstruction": 1, "kl": 2, "confusion": 10}
-    assert "stft" in weights_at(config, 0, 100, True)
+    assert "links" in weights_at(config, 0, 100, True)
 
 
 def test_confusion_is_bounded():

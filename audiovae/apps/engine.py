@@ -56,19 +56,18 @@ class Voice:
 def sound_of(model: AudioVAE, z: Tensor, voice: Voice, kept: slice) -> Tensor:
     """Decode `z (batch, latent, frame)` to the sound of its `kept` samples.
 
-    A blend is the weighted mean of the domains' log-mel frames (with waveform features: of sound).
+    A blend is the weighted mean of the domains' log-mel frames.
     """
     features = torch.stack([w * model.decode(z, d) for d, w in voice.weights.items()]).sum(dim=0)
     # Griffin-Lim's spectra have no bf16.
-    neural = model.waveform and torch.is_autocast_enabled(z.device.type)
-    with torch.autocast(z.device.type, enabled=neural):
+    with torch.autocast(z.device.type, enabled=False):
         return model.vocode(features)[:, kept].float()
 
 
 def piece_samples(model: AudioVAE, seconds: float | None) -> int:
     """Return the length of a piece in samples: whole latent frames."""
     if seconds is None:
-        seconds = PIECE_SECONDS if model.waveform or streams(model) else ITERATIVE_SECONDS
+        seconds = PIECE_SECONDS if streams(model) else ITERATIVE_SECONDS
     hop = model.config.latent_hop
     return max(1, round(seconds * model.config.audio.sample_rate / hop)) * hop
 
@@ -105,7 +104,7 @@ class Engine:
             yield from self._convert_stream(blocks, voices, gain)
             return
         rate = self.model.config.audio.sample_rate
-        fade = 0 if self.model.waveform else round(FADE_SECONDS * rate)
+        fade = round(FADE_SECONDS * rate)
         joiners = [Joiner() for _ in voices]
         for piece in cut(blocks, piece_samples(self.model, self.piece_seconds), self.context):
             extra = min(fade, piece.right)
@@ -184,15 +183,9 @@ class Engine:
         Yields:
             For each piece `(frame, latent)` float32.
         """
-        hop, size = self.model.config.latent_hop, piece_samples(self.model, self.piece_seconds)
-        if not self.model.waveform:
-            listener = Listener(self.runner.model)
-            for piece in cut(blocks, size, 0):
-                yield self._hear(listener, piece.audio * np.float32(gain), piece.last)
-            return
-        for piece in cut(blocks, size, self.context):
-            first, count = piece.left // hop, -(-piece.length // hop)
-            yield self._mean(piece.audio * np.float32(gain))[first : first + count]
+        size, listener = piece_samples(self.model, self.piece_seconds), Listener(self.runner.model)
+        for piece in cut(blocks, size, 0):
+            yield self._hear(listener, piece.audio * np.float32(gain), piece.last)
 
     @torch.inference_mode()
     def _hear(self, listener: Listener, audio: np.ndarray, last: bool) -> np.ndarray:
@@ -201,13 +194,6 @@ class Engine:
         if posterior is None:
             return np.zeros((0, self.model.config.model.latent_dim), np.float32)
         return posterior.mean[0].T.float().cpu().numpy()
-
-    @torch.inference_mode()
-    def _mean(self, audio: np.ndarray) -> np.ndarray:
-        tensor = self._tensor(audio)
-        with self.runner.context():
-            mean = self.runner.model.encode(tensor).mean
-        return mean[0].T.float().cpu().numpy()
 
     def play(self, length: int, voice: Voice, smooth: float = 0.0) -> Iterator[np.ndarray]:
         """Play `length` latent frames of the prior N(0, temperature²).
@@ -232,7 +218,7 @@ class Engine:
                 yield self._play_on(player, z, stop == length)
             return
         context = self.context // hop
-        fade = 0 if self.model.waveform else -(-round(FADE_SECONDS * rate) // hop)
+        fade = -(-round(FADE_SECONDS * rate) // hop)
         joiner = Joiner()
         for start in range(0, length, step):
             first, stop = max(0, start - context), min(length, start + step)

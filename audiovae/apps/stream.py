@@ -29,8 +29,7 @@ class Stream:
         precision: `auto`, `fp32`, `bf16` or `int8`.
 
     Raises:
-        UserError: on an unknown domain, and on a model that plays no log-mel frames through a
-            vocoder of its own.
+        UserError: on an unknown domain, and on a log-mel model without a vocoder of its own.
     """
 
     def __init__(
@@ -42,7 +41,7 @@ class Stream:
         precision: str = "auto",
     ) -> None:
         if not streams(model):
-            raise UserError("a stream needs a log-mel model with a vocoder: join one, or train it")
+            raise UserError("a stream needs a model with a vocoder: join one, or train it")
         if not 0 < gain < float("inf"):
             raise UserError(f"gain is {gain}; expected more than 0")
         names, blend = ([to], None) if isinstance(to, str) else ([], to)

@@ -144,8 +144,11 @@ class WaveFrames(nn.Module):
 
     def forward(self, audio: Tensor) -> Tensor:
         """Map `(batch, sample)` to Hann-windowed frames `(batch, n_fft, frame)`."""
-        padded = pad_to_frames(audio, self.config.n_fft, self.config.hop_length)
-        frames = padded.unfold(-1, self.config.n_fft, self.config.hop_length)
+        return self.whole_windows(pad_to_frames(audio, self.config.n_fft, self.config.hop_length))
+
+    def whole_windows(self, audio: Tensor) -> Tensor:
+        """Map `(batch, sample)` to a frame for each window that lies in it, without padding."""
+        frames = audio.unfold(-1, self.config.n_fft, self.config.hop_length)
         return (frames * self.window).transpose(1, 2)
 
     def inverse(self, frames: Tensor) -> Tensor:

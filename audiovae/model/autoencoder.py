@@ -21,6 +21,7 @@ from audiovae.model.griffin_lim import GriffinLim
 from audiovae.model.latent import DiagonalGaussian
 from audiovae.model.presence import SILENCE_HOPS, SMOOTHED, gates, hop_peaks
 from audiovae.model.vocoder import LinkedVocoder
+from audiovae.model.voice import LinkedVoice
 
 LOUDEST = 3.0
 """Nats at which log-mel frames are clamped before they become sound."""
@@ -60,7 +61,9 @@ class Output:
     rows: dict[str, Tensor]
     """Domain to the indices of the rows it decodes."""
     reconstruction: dict[str, Tensor]
-    """Domain to what `decode` gives for its rows."""
+    """Domain to the log-mel of its rows, as `locate` gives it."""
+    hidden: dict[str, Tensor]
+    """Domain to the hidden frames of its rows, which `tell` is given."""
 
 
 class AudioVAE(nn.Module):
@@ -148,19 +151,41 @@ class AudioVAE(nn.Module):
         self.statistics = dataclasses.replace(self.statistics, noise=kept)
         self.latent_noise = torch.tensor(kept, device=self.device) if kept else None
 
-    def decode(self, z: Tensor, domain: str, *, bounded: bool | None = None) -> Tensor:
+    def locate(
+        self, z: Tensor, domain: str, *, bounded: bool | None = None
+    ) -> tuple[Tensor, Tensor]:
         """Map `z (batch, latent, frame)` to log-mel `(batch, n_mels, frame * stride)` in nats.
-
-        With waveform features: to sound, `(batch, frame * stride * hop_length)`.
 
         When `bounded` (left out: unless it trains), a decoder is held to the loudest that its
         domain was heard in each band: where partials of several notes meet, logarithms add up to
         what no sound would.
+
+        Returns:
+            The log-mel, and the decoder's hidden frames, which `tell` is given.
         """
-        out = self.decoder(domain)(z, self.shared).float()
-        if self.waveform:
-            return out
-        return self.in_nats(out, domain, not self.training if bounded is None else bounded)
+        frames, hidden = self.decoder(domain)(z, self.shared)
+        bounded = not self.training if bounded is None else bounded
+        return self.in_nats(frames.float(), domain, bounded), hidden
+
+    def decode(self, z: Tensor, domain: str, *, bounded: bool | None = None) -> Tensor:
+        """Map `z (batch, latent, frame)` to log-mel as `locate` does.
+
+        With waveform features: to sound, `(batch, frame * stride * hop_length)`.
+        """
+        logmel, hidden = self.locate(z, domain, bounded=bounded)
+        if not self.waveform:
+            return logmel
+        return self.voice(domain).sound(*self.tell(hidden, logmel, domain))
+
+    def voice(self, domain: str) -> LinkedVoice:
+        """Return the part of a domain's decoder that gives sound: waveform features alone."""
+        voice = self.decoder(domain).parts(self.shared)[1].voice
+        assert voice is not None, "a log-mel decoder has no voice"
+        return voice
+
+    def tell(self, hidden: Tensor, logmel: Tensor, domain: str) -> tuple[Tensor, Tensor]:
+        """Return what a domain's voice tells of what `locate` returned: see `LinkedVoice.join`."""
+        return self.voice(domain).join(hidden, self.playable(logmel))
 
     def in_nats(self, frames: Tensor, domain: str, bounded: bool) -> Tensor:
         """Map normalised log-mel `(batch, n_mels, frame)` of a decoder to log-mel."""
@@ -212,8 +237,9 @@ class AudioVAE(nn.Module):
         if temperature == 0:
             posterior = self.rounded(posterior)
         z = posterior.sample(noise, temperature)
-        made = {domain: self.decode(z[chosen], domain) for domain, chosen in rows.items()}
-        return Output(posterior, z, dict(rows), made)
+        made = {domain: self.locate(z[chosen], domain) for domain, chosen in rows.items()}
+        frames, hidden = ({d: parts[i] for d, parts in made.items()} for i in range(2))
+        return Output(posterior, z, dict(rows), frames, hidden)
 
     @torch.inference_mode()
     def transfer(self, audio: Tensor, to: str) -> Tensor:
@@ -255,9 +281,10 @@ class AudioVAE(nn.Module):
         """Feature frames on each side that the networks see."""
         frames = self.encoder.context_frames
         frames += max((self.decoder(d).context_frames for d in self.domains), default=0)
-        if not self.waveform:
-            frames += (self.vocoder or self.griffin_lim).context_frames
-        return frames
+        if self.waveform and self.domains:
+            voice = self.voice(self.domains[0])
+            return frames + voice.refinements * voice.beside
+        return frames + (self.vocoder or self.griffin_lim).context_frames
 
     @classmethod
     def from_pretrained(cls, folder: str | Path) -> AudioVAE:

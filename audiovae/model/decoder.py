@@ -1,4 +1,4 @@
-"""One decoder for each domain: latent frames to log-mel frames, or to sound."""
+"""One decoder for each domain: latent frames to log-mel frames, and to sound with a voice."""
 
 from __future__ import annotations
 
@@ -6,9 +6,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from audiovae.audio.features import overlap_add
 from audiovae.config import Config
 from audiovae.model.blocks import FrameConv, Pointwise, Stack, Upsample, reach
+from audiovae.model.voice import LinkedVoice
 
 MIN_SCALE = 0.3
 """Least scale of the likelihood in nats (2.6 dB): a band counts by its inverse, and the silent ones
@@ -32,38 +32,8 @@ class Trunk(nn.Module):
         return self.blocks(self.embed(z))
 
 
-class ISTFTHead(nn.Module):
-    """Hidden frames to sound: amplitude and phase of each bin, then an inverse STFT.
-
-    Siuzdak, "Vocos" (2023). Phase is the direction of two numbers, so it never wraps.
-    """
-
-    window: Tensor
-
-    def __init__(self, width: int, n_fft: int, hop_length: int) -> None:
-        super().__init__()
-        self.n_fft, self.hop_length = n_fft, hop_length
-        self.out = Pointwise(width, 3 * (n_fft // 2 + 1))
-        with torch.no_grad():
-            self.out.weight.mul_(0.3)
-        self.register_buffer("window", torch.hann_window(n_fft), persistent=False)
-
-    def forward(self, hidden: Tensor) -> Tensor:
-        """Map `(batch, frame, width)` to `(batch, frame * hop_length)` samples."""
-        if hidden.shape[0] == 0:
-            # The inverse FFT refuses an empty batch.
-            return hidden.new_zeros(0, hidden.shape[1] * self.hop_length)
-        log_amplitude, real, imaginary = self.out(hidden).float().transpose(1, 2).chunk(3, dim=1)
-        # The window's sum: amplitudes are in the units of the features.
-        amplitude = (log_amplitude - 6.0).clamp_max(1.0).exp() * self.window.sum()
-        phase = torch.rsqrt(real.square() + imaginary.square() + 1e-8)
-        spectra = torch.complex(amplitude * phase * real, amplitude * phase * imaginary)
-        frames = torch.fft.irfft(spectra, n=self.n_fft, dim=1) * self.window[:, None]
-        return overlap_add(frames, self.window, self.hop_length)
-
-
 class Head(nn.Module):
-    """Hidden frames at the latent rate to the location of log-mel frames, or to sound."""
+    """Hidden frames at the latent rate to the location of log-mel frames, and to their sound."""
 
     def __init__(self, config: Config) -> None:
         super().__init__()
@@ -74,17 +44,18 @@ class Head(nn.Module):
             model.decoder_blocks[1], width, model.kernel_size, model.expansion, audio.causal
         )
         self.norm = nn.LayerNorm(width)
-        self.frames = audio.features == "logmel"
-        self.out: nn.Module = (
-            Pointwise(width, audio.n_mels)
-            if self.frames
-            else ISTFTHead(width, audio.n_fft, audio.hop_length)
-        )
+        self.out = Pointwise(width, audio.n_mels)
+        # Refined as a vocoder's phases are, which see as much.
+        rounds = config.vocoder.refinements
+        self.voice = LinkedVoice(audio, width, rounds) if audio.features == "waveform" else None
 
     def forward(self, hidden: Tensor) -> Tensor:
-        """Map `(batch, frame, width)` to `(batch, n_mels, frame)` or `(batch, sample)`."""
-        out = self.out(self.norm(self.blocks(self.up(hidden))))
-        return out.transpose(1, 2) if self.frames else out
+        """Map `(batch, frame, width)` to hidden frames at the feature rate."""
+        return self.blocks(self.up(hidden))
+
+    def location(self, hidden: Tensor) -> Tensor:
+        """Map what `forward` returns to normalised log-mel `(batch, n_mels, frame)`."""
+        return self.out(self.norm(hidden)).transpose(1, 2)
 
 
 class Decoder(nn.Module):
@@ -135,16 +106,19 @@ class Decoder(nn.Module):
         assert trunk is not None and head is not None, "this decoder needs the shared parts"
         return trunk, head
 
-    def forward(self, z: Tensor, shared: Shared | None = None) -> Tensor:
-        """Map `(batch, latent, frame)` to normalised log-mel `(batch, n_mels, frame * stride)`.
+    def forward(self, z: Tensor, shared: Shared | None = None) -> tuple[Tensor, Tensor]:
+        """Decode `z (batch, latent, frame)`.
 
-        With waveform features: to sound, `(batch, frame * stride * hop_length)`.
+        Returns:
+            Normalised log-mel `(batch, n_mels, frame * stride)`, and the head's hidden frames
+            `(batch, frame * stride, width)`, which its voice is given.
         """
         trunk, head = self.parts(shared)
         hidden = trunk(z)
         if self.film is not None:
             hidden = hidden * self.film[0] + self.film[1]
-        return head(hidden)
+        hidden = head(hidden)
+        return head.location(hidden), hidden
 
 
 class Shared(nn.Module):

@@ -69,7 +69,9 @@ def hear_spans(model: AudioVAE, clips: Tensor, domains: list[str], *, common: bo
     with hearing(*parts, *(model.decoder(d) for d in domains)):
         z = model.encode(clips).mean
         for domain in domains:
-            model.decode(z, domain)
+            logmel, hidden = model.locate(z, domain)
+            if model.waveform:
+                model.tell(hidden, logmel, domain)
 
 
 def is_heard(module: nn.Module) -> bool:

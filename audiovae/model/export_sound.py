@@ -9,7 +9,8 @@ from audiovae.model.autoencoder import AudioVAE
 from audiovae.model.export_dft import Dft
 from audiovae.model.export_gate import gains
 from audiovae.model.export_phases import Linker
-from audiovae.model.vocoder import INERTIA, PARTS, LinkedVocoder, scaled
+from audiovae.model.vocoder import LinkedVocoder, scaled
+from audiovae.model.voice import INERTIA, PARTS
 
 
 def plain(layer: nn.Module) -> nn.Linear:

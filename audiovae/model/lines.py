@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
 
 import torch
 from torch import Tensor
@@ -10,8 +10,10 @@ from torch import Tensor
 from audiovae.model.autoencoder import AudioVAE
 from audiovae.model.latent import DiagonalGaussian
 from audiovae.model.streaming import (
+    SOUND_FRAMES,
     Frames,
     Gate,
+    Linker,
     Speaker,
     Windows,
     decoder_chain,
@@ -20,8 +22,8 @@ from audiovae.model.streaming import (
 
 
 def streams(model: AudioVAE) -> bool:
-    """Whether a model can play a stream frame by frame: log-mel frames, a vocoder of its own."""
-    return not model.waveform and model.vocoder is not None
+    """Whether a model can play a stream frame by frame: it has a vocoder, or needs none."""
+    return model.waveform or model.vocoder is not None
 
 
 class Listener:
@@ -30,13 +32,15 @@ class Listener:
     def __init__(self, model: AudioVAE) -> None:
         self.model = model
         stride = model.config.model.latent_stride
-        self.windows = Windows(model.features, stride)  # type: ignore[arg-type]
+        self.windows = Windows(model.features, stride)
         self.encoder = encoder_chain(model)
 
     def push(self, audio: Tensor, last: bool) -> DiagonalGaussian | None:
         """Hear the next `audio (batch, sample)`; return the frames that are ready."""
         frames = self.windows.push(audio, last)
-        told = self.encoder.push(None if frames is None else self.model.normalised(frames), last)
+        if frames is not None and not self.model.waveform:
+            frames = self.model.normalised(frames)
+        told = self.encoder.push(frames, last)
         if told is None:
             return None
         return self.model.rounded(DiagonalGaussian.from_parameters(told.transpose(1, 2)))
@@ -47,25 +51,44 @@ class Player:
 
     Args:
         model: that plays; see `streams`.
-        weights: domain to weight; the weighted mean of their log-mel frames is played.
+        weights: domain to weight; the weighted mean of their log-mel frames is played, and with
+            waveform features that of what their voices tell.
     """
 
     def __init__(self, model: AudioVAE, weights: Mapping[str, float]) -> None:
-        assert model.vocoder is not None
         self.model, self.weights = model, weights
-        self.decoders = [decoder_chain(model, domain) for domain in weights]
-        self.speaker = Speaker(model.vocoder)
+        self.chains = [decoder_chain(model, domain) for domain in weights]
+        self.heads = [model.decoder(domain).parts(model.shared)[1] for domain in weights]
+        self.speaker = None if model.vocoder is None else Speaker(model.vocoder)
+        self.linker = Linker(model.voice(next(iter(weights)))) if model.waveform else None
 
     def push(self, z: Frames, last: bool) -> Frames:
         """Play the next `z (batch, latent, frame)`; return the sound `(batch, sample)` ready."""
-        parts = [chain.push(z, last) for chain in self.decoders]
-        made = [
-            weight * self.model.in_nats(part.float().transpose(1, 2), domain, bounded=True)
-            for part, (domain, weight) in zip(parts, self.weights.items(), strict=True)
-            if part is not None
-        ]
+        hidden = [part for chain in self.chains if (part := chain.push(z, last)) is not None]
+        if self.linker is not None:
+            pieces = zip(*(part.split(SOUND_FRAMES, 1) for part in hidden), strict=True)
+            return self.linker.push((self._told(piece) for piece in pieces), last)
+        assert self.speaker is not None
+        located = zip(self.weights.values(), self._located(hidden), strict=False)
+        made = [weight * frames for weight, frames in located]
         logmel = self.model.playable(torch.stack(made).sum(dim=0)) if made else None
         return self.speaker.push(logmel, last)
+
+    def _located(self, hidden: Sequence[Tensor]) -> Iterator[Tensor]:
+        """Return the log-mel of each decoder's hidden frames."""
+        for part, head, domain in zip(hidden, self.heads, self.weights, strict=False):
+            yield self.model.in_nats(head.location(part).float(), domain, bounded=True)
+
+    def _told(self, hidden: Sequence[Tensor]) -> tuple[Tensor, Tensor]:
+        """Return the mean of what the decoders' voices tell of their hidden frames."""
+        told = [
+            [weight * part for part in self.model.tell(part, frames, domain)]
+            for part, frames, (domain, weight) in zip(
+                hidden, self._located(hidden), self.weights.items(), strict=True
+            )
+        ]
+        log_amplitude, links = (torch.stack(parts).sum(dim=0) for parts in zip(*told, strict=True))
+        return log_amplitude, links
 
 
 class Line:

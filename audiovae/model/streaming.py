@@ -7,18 +7,19 @@ frames.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from audiovae.audio.features import LEAST_WEIGHT, LogMel, add_frames
+from audiovae.audio.features import LEAST_WEIGHT, LogMel, WaveFrames, add_frames
 from audiovae.model.autoencoder import AudioVAE
 from audiovae.model.blocks import reach
 from audiovae.model.phases import PhaseMemory
 from audiovae.model.presence import SILENCE_HOPS, SMOOTHED, gates, hop_peaks
 from audiovae.model.vocoder import LinkedVocoder, scaled
+from audiovae.model.voice import LinkedVoice
 
 Frames = Tensor | None
 
@@ -95,7 +96,7 @@ class Chain:
 class Windows:
     """Sound to the frames of whole windows, with the padding of `pad_to_frames` at the ends."""
 
-    def __init__(self, features: LogMel, stride: int) -> None:
+    def __init__(self, features: LogMel | WaveFrames, stride: int) -> None:
         audio = features.config
         self.features, self.stride = features, stride
         self.n_fft, self.hop = audio.n_fft, audio.hop_length
@@ -105,7 +106,7 @@ class Windows:
         self.final: Frames = None
 
     def push(self, audio: Tensor, last: bool) -> Frames:
-        """Map the next `audio (batch, sample)` to log-mel frames `(batch, n_mels, frame)`."""
+        """Map the next `audio (batch, sample)` to frames `(batch, n_features, frame)`."""
         held = F.pad(audio[:, :0], (self.side, 0)) if self.held is None else self.held
         window = torch.cat([held, audio], 1)
         self.samples += audio.shape[1]
@@ -123,10 +124,15 @@ class Windows:
 
 
 def encoder_chain(model: AudioVAE) -> Chain:
-    """From normalised features `(batch, n_mels, frame)` to `(batch, frame, 2 * latent)`."""
+    """From what the encoder reads `(batch, n_features, frame)` to `(batch, frame, 2 * latent)`."""
     encoder, causal = model.encoder, model.config.audio.causal
-    kernel = model.config.model.kernel_size
-    stages: list[Local | Grouped] = [_local(encoder.embed, kernel, causal, axis=2)]
+    kernel, front = model.config.model.kernel_size, encoder.front
+    stages: list[Local | Grouped] = []
+    if front is None:
+        stages.append(_local(encoder.embed, kernel, causal, axis=2))
+    else:
+        stages.append(Local(lambda x: front(x).transpose(1, 2), 0, 0, axis=2))
+        stages.append(_local(lambda x: encoder.embed(x.transpose(1, 2)), kernel, causal))
     stages += [_local(block, kernel, causal) for block in encoder.fast.children()]
     stages.append(Grouped(encoder.down, model.config.model.latent_stride))
     stages += [_local(block, kernel, causal) for block in encoder.slow.children()]
@@ -134,7 +140,7 @@ def encoder_chain(model: AudioVAE) -> Chain:
 
 
 def decoder_chain(model: AudioVAE, domain: str) -> Chain:
-    """From z `(batch, latent, frame)` to what its head's norm is given, `(batch, frame, width)`."""
+    """From z `(batch, latent, frame)` to the head's hidden frames, `(batch, frame, width)`."""
     decoder, causal = model.decoder(domain), model.config.audio.causal
     kernel = model.config.model.kernel_size
     trunk, head = decoder.parts(model.shared)
@@ -145,11 +151,11 @@ def decoder_chain(model: AudioVAE, domain: str) -> Chain:
         stages.append(Local(lambda x: x * scale + shift, 0, 0))
     stages.append(Grouped(head.up, 1))
     stages += [_local(block, kernel, causal) for block in head.blocks.children()]
-    return Chain([*stages, Local(lambda x: head.out(head.norm(x)), 0, 0)])
+    return Chain(stages)
 
 
 def vocoder_chain(vocoder: LinkedVocoder) -> Chain:
-    """From scaled log-mel `(batch, n_mels, frame)` to what `LinkedVocoder.join` is given."""
+    """From scaled log-mel `(batch, n_mels, frame)` to what `LinkedVoice.join` is given."""
     kernel, causal = vocoder.config.vocoder.kernel_size, vocoder.config.audio.causal
     stages = [_local(lambda x: vocoder.norm(vocoder.embed(x)), kernel, causal, axis=2)]
     return Chain([*stages, *(_local(block, kernel, causal) for block in vocoder.blocks)])
@@ -162,17 +168,14 @@ def _local(
     return Local(layer, before, kernel - 1 - before, axis)
 
 
-class Speaker:
-    """Log-mel frames to sound: the vocoder's network, linked phases, windows added up."""
+class Linker:
+    """What a voice tells of its bins to sound: phases linked and refined, windows added up."""
 
-    def __init__(self, vocoder: LinkedVocoder) -> None:
-        self.vocoder, self.chain = vocoder, vocoder_chain(vocoder)
-        self.memory = PhaseMemory()
-        self.waiting: Frames = None
-        """Log-mel frames that the network has not come to yet."""
-        beside, rounds = vocoder.beside, vocoder.config.vocoder.refinements
-        self.refine = Chain([Local(vocoder.refined, beside, beside) for _ in range(rounds)])
-        audio = vocoder.config.audio
+    def __init__(self, voice: LinkedVoice) -> None:
+        self.voice, self.memory = voice, PhaseMemory()
+        beside, rounds = voice.beside, voice.refinements
+        self.refine = Chain([Local(voice.refined, beside, beside) for _ in range(rounds)])
+        audio = voice.audio
         self.hop = audio.hop_length
         self.skipped = (audio.n_fft - audio.hop_length) // 2
         """Samples of padding before the first that is heard."""
@@ -181,37 +184,29 @@ class Speaker:
         self.total: Tensor | None = None
         self.weight: Tensor | None = None
 
-    def push(self, logmel: Frames, last: bool) -> Frames:
-        """Map the next frames `(batch, n_mels, frame)` to sound `(batch, sample)`."""
-        if logmel is not None:
-            parts = [part for part in (self.waiting, logmel) if part is not None]
-            self.waiting = torch.cat(parts, 2)
-        hidden = self.chain.push(None if logmel is None else scaled(logmel), last)
-        parts = [] if hidden is None else list(hidden.split(SOUND_FRAMES, 1))
-        made = [self._say(part, last and part is parts[-1]) for part in parts]
-        if last and not parts:
-            made.append(self._say(None, last))
-        sounds = [sound for sound in made if sound is not None]
-        return torch.cat(sounds, 1) if sounds else None
+    def push(self, parts: Iterable[tuple[Tensor, Tensor]], last: bool) -> Frames:
+        """Play the next frames, part by part; return the sound `(batch, sample)` that is ready.
 
-    def _say(self, hidden: Frames, last: bool) -> Frames:
-        """Map the next of what the blocks return to sound."""
-        bins: Frames = None
-        if hidden is not None:
-            assert self.waiting is not None
-            count = hidden.shape[1]
-            told = self.vocoder.join(hidden, self.waiting[:, :, :count])
-            bins = self.vocoder.linked(*told, self.memory)
-            self.waiting = self.waiting[:, :, count:]
-        return self._add(self.refine.push(bins, last), last)
+        Args:
+            parts: what `LinkedVoice.join` returns of the frames of each; made when they are played.
+            last: whether they are.
+        """
+        sounds = []
+        for told in parts:
+            bins = self.voice.linked(*told, self.memory)
+            sounds.append(self._add(self.refine.push(bins, False), False))
+        if last:
+            sounds.append(self._add(self.refine.push(None, True), True))
+        ready = [sound for sound in sounds if sound is not None]
+        return torch.cat(ready, 1) if ready else None
 
     def _add(self, bins: Frames, last: bool) -> Frames:
         """Add windows up and give what no later one reaches."""
-        vocoder, parts = self.vocoder, []
+        voice, parts = self.voice, []
         if bins is not None:
-            count, frames = bins.shape[1], vocoder.windows(bins)
+            count, frames = bins.shape[1], voice.windows(bins)
             self.left += count * self.hop
-            envelope = vocoder.window.square()[None, :, None].expand(1, -1, count)
+            envelope = voice.window.square()[None, :, None].expand(1, -1, count)
             total, weight = (add_frames(x, self.hop) for x in (frames, envelope))
             if self.total is not None and self.weight is not None:
                 total[:, : self.total.shape[1]] += self.total
@@ -229,6 +224,29 @@ class Speaker:
         sound = sound[:, cut : cut + self.left]
         self.left -= sound.shape[1]
         return sound
+
+
+class Speaker:
+    """Log-mel frames to sound: the vocoder's network, and what links what it tells."""
+
+    def __init__(self, vocoder: LinkedVocoder) -> None:
+        self.vocoder, self.chain = vocoder, vocoder_chain(vocoder)
+        self.linker = Linker(vocoder)
+        self.waiting: Frames = None
+        """Log-mel frames that the network has not come to yet."""
+
+    def push(self, logmel: Frames, last: bool) -> Frames:
+        """Map the next frames `(batch, n_mels, frame)` to sound `(batch, sample)`."""
+        if logmel is not None:
+            parts = [part for part in (self.waiting, logmel) if part is not None]
+            self.waiting = torch.cat(parts, 2)
+        hidden = self.chain.push(None if logmel is None else scaled(logmel), last)
+        if hidden is None or self.waiting is None:
+            return self.linker.push((), last)
+        count = hidden.shape[1]
+        heard, self.waiting = self.waiting[:, :, :count], self.waiting[:, :, count:]
+        pieces = zip(hidden.split(SOUND_FRAMES, 1), heard.split(SOUND_FRAMES, 2), strict=True)
+        return self.linker.push((self.vocoder.join(*piece) for piece in pieces), last)
 
 
 class Gate:

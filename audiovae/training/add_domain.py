@@ -147,7 +147,6 @@ def nearest(task: VAETask, domains: list[str]) -> str | None:
     wanted, z = task.logmel(audio), model.encode(audio).mean
 
     def error(domain: str) -> float:
-        made = model.decode(z, domain)
-        return float(((task.logmel(made) if model.waveform else made) - wanted).abs().mean())
+        return float((model.locate(z, domain)[0] - wanted).abs().mean())
 
     return min(domains, key=error)

@@ -22,7 +22,6 @@ from audiovae.model.critics import DomainCritic, mmd
 from audiovae.model.precision import autocast
 from audiovae.training.feed import Clips, Feed
 from audiovae.training.objective import (
-    SpectralLoss,
     confusion_bound,
     disagreement,
     kl_by_dimension,
@@ -37,6 +36,7 @@ from audiovae.training.previews import draw_previews
 from audiovae.training.start import fitting_vocoder, hear_clips
 from audiovae.training.translate import translated
 from audiovae.training.validate import Validation
+from audiovae.training.vocoder_losses import VoiceLoss
 
 CRITIC_STEPS = 4
 """Steps of the domain critic in each of the encoder's: one that lags is fooled, not matched."""
@@ -96,7 +96,7 @@ class VAETask:
         self.players = model.domains if frozen else self.targets
         # The target is always a log-mel, whatever the encoder reads.
         self.logmel = LogMel(self.config.audio).to(self.device)
-        self.spectral = SpectralLoss(self.config.audio).to(self.device) if model.waveform else None
+        self.voices = VoiceLoss(self.config.audio).to(self.device) if model.waveform else None
         self.loader = self._loader("train", self.targets)
         self.feed = Feed(self.config, self.loader, self.targets, self.sources)
         heard = [d for d in self.targets if store.entries(d, "valid")]
@@ -153,19 +153,15 @@ class VAETask:
         self.critic_optimiser = Optimiser(critic_group, settings, steps, betas=(0.5, 0.99))
 
     def terms(
-        self, output: Output, targets: Mapping[str, Tensor]
+        self, output: Output, targets: Mapping[str, Tensor], seed: int
     ) -> tuple[dict[str, Tensor], dict[str, float]]:
         """Return the terms of the objective, and the figures to log."""
         config, model = self.config, self.model
-        nats, errors, spectral = [], [], []
+        nats, errors = [], []
         whole = self.logmel(torch.cat(list(targets.values())))
         sizes = [len(audio) for audio in targets.values()]
         for domain, wanted in zip(targets, whole.split(sizes), strict=True):
             made = output.reconstruction[domain]
-            if self.spectral is not None:
-                compared = self.spectral(made, targets[domain])
-                spectral.append(compared["stft"] + compared["convergence"])
-                made = self.logmel(made)
             scale, kind = model.decoder(domain).scale, config.model.likelihood
             nats.append(negative_log_likelihood(wanted, made, scale, kind).mean())
             errors.append((wanted - made).detach().abs().mean())
@@ -175,8 +171,9 @@ class VAETask:
             "reconstruction": torch.stack(nats).mean(),
             "kl": kl_term(by_dimension, config.objective.free_bits, stride),
         }
-        if spectral:
-            terms["stft"] = torch.stack(spectral).mean() * config.audio.n_mels
+        if self.voices is not None:
+            told = self.voices(model, output.hidden, targets, seed)
+            terms["links"] = told * config.audio.n_mels
         with torch.no_grad():
             raw = terms["reconstruction"] + by_dimension.sum() / stride
         return terms, {"elbo": -float(raw), "mel_error": float(torch.stack(errors).mean())}
@@ -214,7 +211,7 @@ class VAETask:
                 if config.objective.confusion == "adversarial":
                     seen = standardised(output.posterior.mean.detach())
                     figures["critic_accuracy"] = self._train_critic(step, seen, sources)
-                terms, logged = self.terms(output, clips.targets)
+                terms, logged = self.terms(output, clips.targets, clips.seed)
                 if config.objective.confusion != "none":
                     terms["confusion"] = self.confusion(output, sources)
                 if config.objective.agreement_weight:

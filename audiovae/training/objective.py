@@ -117,7 +117,7 @@ def weights_at(config: ObjectiveConfig, step: int, steps: int, waveform: bool) -
         # It comes with the confusion, whose other half it is.
         weights["agreement"] = config.agreement_weight * ramp(step, steps, config.confusion_ramp)
     if waveform:
-        weights["stft"] = config.stft_weight
+        weights["links"] = config.stft_weight
     return weights
 
 

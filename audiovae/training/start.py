@@ -102,8 +102,6 @@ def hear_ranges(
 @torch.no_grad()
 def hear_ceilings(model: AudioVAE, store: Store | FilesStore, domains: list[str]) -> None:
     """Set the ceiling of each domain's decoder: what is exceeded in a thousandth of its frames."""
-    if model.waveform:
-        return
     loader = _sampler(store, model.config, domains)
     logmel = LogMel(model.config.audio)
     batches = [loader.batch(step) for step in range(CEILING_STEPS)]

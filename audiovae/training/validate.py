@@ -46,7 +46,7 @@ class Validation:
             for domain in self.targets:
                 posterior = model.encode(batch[domain])
                 posteriors[domain].append(posterior)
-                made = self._decode(posterior.mean, domain, logmel)
+                made, _ = model.locate(posterior.mean, domain)
                 decoder, kind = model.decoder(domain), model.config.model.likelihood
                 likelihood = negative_log_likelihood(wanted[domain], made, decoder.scale, kind)
                 nats.append(likelihood.mean())
@@ -54,7 +54,7 @@ class Validation:
             if self.loader.pairing == "aligned" and len(self.targets) > 1:
                 for i, domain in enumerate(self.targets):
                     other = posteriors[self.targets[i - 1]][step]
-                    made = self._decode(other.mean, domain, logmel)
+                    made, _ = model.locate(other.mean, domain)
                     transfers.append((made - wanted[domain]).abs().mean())
         every = [p for parts in posteriors.values() for p in parts]
         dimensions = kl_by_dimension(every)
@@ -78,10 +78,6 @@ class Validation:
             figures["transfer_error"] = float(torch.stack(transfers).mean())
         figures["score"] = figures.get("transfer_error", -figures["elbo"])
         return figures
-
-    def _decode(self, z: Tensor, domain: str, logmel: Callable[[Tensor], Tensor]) -> Tensor:
-        made = self.model.decode(z, domain)
-        return logmel(made) if self.model.waveform else made
 
 
 def probe(groups: list[Tensor]) -> float:

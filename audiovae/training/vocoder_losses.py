@@ -1,18 +1,21 @@
-"""What a vocoder is trained on."""
+"""What a vocoder, and every voice, is trained on."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import ClassVar
 
 import torch
 from torch import Tensor, nn
 
-from audiovae.audio.features import spectra
+from audiovae.audio.augment import mix_seed
+from audiovae.audio.features import LogMel, spectra
 from audiovae.config import AudioConfig
+from audiovae.model.autoencoder import AudioVAE
 from audiovae.model.phases import advance as advances
 from audiovae.model.phases import centred, differences
 from audiovae.model.vocoder import LinkedVocoder
-from audiovae.training.objective import log
+from audiovae.training.objective import log, total
 
 FLOOR = 1e-5
 """Amplitude of half weight: what is far below it counts for nothing."""
@@ -20,6 +23,8 @@ LOUD_NATS = 8.0
 """Nats above the floor at which a phase difference counts in full."""
 LEAST_WEIGHT = 0.02
 """Weight of a phase difference at the floor."""
+VOICE_FRAMES = 24
+"""Frames of each clip from which decoders learn to give sound."""
 
 
 def von_mises(opinion: Tensor, truth: Tensor) -> Tensor:
@@ -61,16 +66,19 @@ class LinkLoss(nn.Module):
         """Return the terms and, where it is `heard`, the sound made; else an empty tensor."""
         log_amplitude, links = vocoder.describe(logmel)
         with torch.autocast(audio.device.type, enabled=False):
-            terms = self.terms(log_amplitude, links, audio)
+            terms = self.terms(log_amplitude, links, self.heard(audio))
             made = audio.new_zeros(0)
             if heard:
                 made = vocoder.sound(log_amplitude, links)
         return terms, made
 
-    def terms(self, log_amplitude: Tensor, links: Tensor, audio: Tensor) -> dict[str, Tensor]:
-        """Compare what `LinkedVocoder.describe` returns with `audio (batch, sample)`."""
+    def heard(self, audio: Tensor) -> Tensor:
+        """Return the true spectra of `audio (batch, sample)`: complex `(batch, frame, bin)`."""
+        return spectra(audio, self.window, self.hop_length).transpose(1, 2) * self.signs
+
+    def terms(self, log_amplitude: Tensor, links: Tensor, true: Tensor) -> dict[str, Tensor]:
+        """Compare what `LinkedVoice.join` returns with what `heard` does."""
         with torch.no_grad():
-            true = spectra(audio, self.window, self.hop_length).transpose(1, 2) * self.signs
             time, frequency = differences(true, self.turn)
             level = log(true.abs(), FLOOR)
             weight = ((level - level.new_tensor(FLOOR).log()) / LOUD_NATS).clamp_min(0.0)
@@ -85,3 +93,47 @@ class LinkLoss(nn.Module):
             "time": (nats_time * in_time).sum() / in_time.sum(),
             "frequency": (nats_frequency * in_frequency).sum() / in_frequency.sum(),
         }
+
+
+class VoiceLoss(nn.Module):
+    """How far the voices of decoders are from the sounds that they should give.
+
+    Each is given its decoder's hidden frames and the true log-mel: what is left to tell is how the
+    energy of a band lies in its bins, and how phases turn. A few frames of each clip are enough,
+    since a voice has five numbers for each bin.
+    """
+
+    def __init__(self, audio: AudioConfig) -> None:
+        super().__init__()
+        self.links, self.logmel = LinkLoss(audio), LogMel(audio)
+        self.hop_length = audio.hop_length
+        self.margin = -(-(audio.n_fft - audio.hop_length) // (2 * audio.hop_length))
+
+    def forward(
+        self,
+        model: AudioVAE,
+        hidden: Mapping[str, Tensor],
+        targets: Mapping[str, Tensor],
+        seed: int,
+    ) -> Tensor:
+        """Return the sum of the terms of `LinkLoss`, mean of the domains: nats a bin.
+
+        Args:
+            model: whose voices they are.
+            hidden: domain to its decoder's hidden frames `(row, frame, width)`.
+            targets: domain to true sounds `(row, sample)`.
+            seed: says which frames are taken.
+        """
+        told = []
+        for domain, sounds in targets.items():
+            given, margin = hidden[domain], self.margin
+            count = min(VOICE_FRAMES, given.shape[1] - 2 * margin)
+            start = margin + mix_seed(seed, 11) % (given.shape[1] - 2 * margin - count + 1)
+            around = slice(start - margin, start + count + margin)
+            heard = sounds[:, around.start * self.hop_length : around.stop * self.hop_length]
+            inner = slice(margin, margin + count)
+            logmel, true = self.logmel(heard)[:, :, inner], self.links.heard(heard)[:, inner]
+            parts = model.voice(domain).join(given[:, start : start + count], logmel)
+            with torch.autocast(heard.device.type, enabled=False):
+                told.append(total(self.links.terms(*parts, true), self.links.weights))
+        return torch.stack(told).mean()
