@@ -19,8 +19,8 @@ from audiovae.model.autoencoder import AudioVAE
 from audiovae.model.blocks import Block, FrameConv, Pointwise
 from audiovae.model.eight_bits import (
     Int8Block,
+    Int8Conv,
     Int8FrameConv,
-    Int8Linear,
     hear_spans,
     hearing,
     in_eight_bits,
@@ -87,7 +87,7 @@ def test_layers_in_8_bits() -> None:
     with torch.no_grad():
         with hearing(layers):
             wanted = [layer(x), conv(x.transpose(1, 2)), block(x)]
-        eight = Int8Linear(layer.weight, layer.bias, layer.span)
+        eight = Int8Conv(layer.weight, layer.bias, layer.span)
         made = [eight(x), Int8FrameConv(conv)(x.transpose(1, 2)), Int8Block(block)(x)]
         for one, other in zip(made, wanted, strict=True):
             assert one.dtype == torch.float32 and 1e-4 < error(one, other) < 0.02
@@ -144,7 +144,7 @@ def test_what_precision_comes_to(monkeypatch: pytest.MonkeyPatch) -> None:
     with pytest.raises(UserError, match=r"saved before int8.*use bf16"):
         choose_precision(unheard, "int8")
     monkeypatch.setattr("audiovae.model.precision.has_int8", lambda device: False)
-    with pytest.raises(UserError, match=r"int8 needs a processor with VNNI.*use bf16"):
+    with pytest.raises(UserError, match=r"int8 needs a processor with VNNI: use bf16"):
         run_in(model, "int8")
     with pytest.raises(UserError, match="precision is 'fp8'; expected auto or fp32"):
         run_in(model, "fp8")

@@ -13,7 +13,7 @@ from audiovae.audio.features import LogMel, spectra
 from audiovae.config import AudioConfig, Config, VocoderConfig
 from audiovae.metrics.distances import log_spectral_distance
 from audiovae.model.phases import PhaseMemory, advance, centred, differences
-from audiovae.model.streaming import Speaker
+from audiovae.model.streaming import Linker, Speaker
 from audiovae.model.vocoder import LinkedVocoder
 from audiovae.training.vocoder_losses import LinkLoss, von_mises
 
@@ -28,17 +28,17 @@ def vocoder(refinements: int = 2, seed: int = 0) -> LinkedVocoder:
 
 
 def truth(audio: torch.Tensor, sure: float) -> tuple[torch.Tensor, torch.Tensor]:
-    """What a perfect network would say of a sound: log amplitudes and links."""
+    """What a perfect network would say of a sound: amplitudes and links."""
     window = torch.hann_window(AUDIO.n_fft)
     true = spectra(audio, window, AUDIO.hop_length).transpose(1, 2) * centred(AUDIO.n_fft)
     pair = differences(true, advance(AUDIO.n_fft, AUDIO.hop_length))
     links = torch.stack([sure * part for d in pair for part in (d.real, d.imag)], dim=2)
-    return true.abs().clamp_min(1e-7).log(), links
+    return true.abs().clamp_min(1e-7), links
 
 
 def play(audio: torch.Tensor, sure: float, refinements: int) -> torch.Tensor:
-    log_amplitude, links = truth(audio, sure)
-    made = vocoder(refinements).sound(log_amplitude, links)
+    amplitude, links = truth(audio, sure)
+    made = vocoder(refinements).sound(amplitude, links)
     return made[:, : audio.shape[1]]
 
 
@@ -76,22 +76,23 @@ def test_a_click_comes_where_it_was(place: int) -> None:
 def test_a_stream_may_be_cut_anywhere(refinements: int, length: int) -> None:
     network = vocoder(refinements)
     logmel = LogMel(AUDIO)(white(2, 3 * RATE) + tone(330.0, 3 * RATE))
-    speaker, parts = Speaker(network), list(logmel.split(length, dim=2))
+    speaker, linker, parts = Speaker(network), Linker(network), list(logmel.split(length, dim=2))
     with torch.no_grad():
         whole = network(logmel)
-        made = [speaker.push(part, part is parts[-1]) for part in parts]
+        ends = [(part, part is parts[-1]) for part in parts]
+        made = [linker.push(speaker.think(part, last), last) for part, last in ends]
     joined = torch.cat([sound for sound in made if sound is not None], 1)
     torch.testing.assert_close(joined, whole, atol=1e-4, rtol=0)
 
 
 @pytest.mark.parametrize("length", [3, 40])
 def test_a_tone_goes_on_from_piece_to_piece(length: int) -> None:
-    network, (log_amplitude, links) = vocoder(2), truth(tone(466.16, 2 * RATE), 30.0)
-    whole = network.linked(log_amplitude, links, PhaseMemory())
+    network, (amplitude, links) = vocoder(2), truth(tone(466.16, 2 * RATE), 30.0)
+    whole = network.linked(amplitude, links, PhaseMemory())
 
     def in_pieces(remember: bool) -> torch.Tensor:
         memory, parts = PhaseMemory(), []
-        for part in zip(log_amplitude.split(length, 1), links.split(length, 1), strict=True):
+        for part in zip(amplitude.split(length, 1), links.split(length, 1), strict=True):
             memory = memory if remember else PhaseMemory()
             parts.append(network.linked(*part, memory))
         return torch.cat(parts, 1)
@@ -101,18 +102,18 @@ def test_a_tone_goes_on_from_piece_to_piece(length: int) -> None:
 
 
 def test_rows_keep_their_phases_apart() -> None:
-    network, (log_amplitude, links) = vocoder(0), truth(white(2, RATE), 3.0)
-    both = network.linked(log_amplitude, links, PhaseMemory())
-    alone = network.linked(log_amplitude[1:], links[1:], PhaseMemory())
+    network, (amplitude, links) = vocoder(0), truth(white(2, RATE), 3.0)
+    both = network.linked(amplitude, links, PhaseMemory())
+    alone = network.linked(amplitude[1:], links[1:], PhaseMemory())
     torch.testing.assert_close(both[1:], alone, atol=1e-6, rtol=0)
 
 
 def test_small_errors_stay_small() -> None:
     network = vocoder(0)
-    log_amplitude, links = truth(white(1, 8 * RATE, seed=3) + 0.3 * tone(523.0, 8 * RATE), 3.0)
+    amplitude, links = truth(white(1, 8 * RATE, seed=3) + 0.3 * tone(523.0, 8 * RATE), 3.0)
     noise = 1e-6 * torch.randn(links.shape, generator=torch.Generator().manual_seed(0))
-    one = network.sound(log_amplitude, links)
-    two = network.sound(log_amplitude, links + noise)
+    one = network.sound(amplitude, links)
+    two = network.sound(amplitude, links + noise)
     assert (one - two).abs().max() < 1e-3
 
 

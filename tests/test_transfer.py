@@ -215,21 +215,6 @@ def test_a_domain_that_leads_elsewhere_is_refused(
     assert not (tmp_path / "out").exists()
 
 
-def test_a_failure_leaves_no_file(
-    tiny_model: AudioVAE,
-    tone: Callable[..., Path],
-    tmp_path: Path,
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    def fail(*_: object) -> None:
-        raise RuntimeError("no more memory")
-
-    monkeypatch.setattr(Engine, "_push", fail)
-    with pytest.raises(RuntimeError):
-        transfer_files([tone()], "flute", tmp_path / "out", model=tiny_model)
-    assert not list((tmp_path / "out").iterdir())
-
-
 @pytest.mark.parametrize(
     ("audio", "rate", "said"),
     [

@@ -10,6 +10,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from audiovae.apps.ahead import ahead, shared_threads
 from audiovae.apps.draws import latent_noise, prior_path
 from audiovae.apps.pieces import Joiner, Piece, cut
 from audiovae.errors import UserError
@@ -17,6 +18,7 @@ from audiovae.model.autoencoder import AudioVAE
 from audiovae.model.latent import DiagonalGaussian
 from audiovae.model.lines import Line, Listener, Player, streams
 from audiovae.model.precision import Runner, run_in
+from audiovae.model.streaming import Told
 
 PIECE_SECONDS = 8.0
 """Length of a piece. Longer ones waste less on context and take more memory."""
@@ -114,21 +116,44 @@ class Engine:
     def _convert_stream(
         self, blocks: Iterable[np.ndarray], voices: Sequence[Voice], gain: float
     ) -> Iterator[list[np.ndarray]]:
-        """Play a stream with a model whose layers keep what they need of the past."""
-        lines: list[Line] = []
+        """Play a stream with a model whose layers keep what they need of the past.
+
+        With more than one thread, networks run ahead of what makes their frames into sound.
+        """
+        lines: dict[int, Line] = {}
+        with shared_threads() as (first, _):
+            heard = self._hear_stream(blocks, voices, gain, lines)
+            for piece, told in ahead(heard, first) if first else heard:
+                parts = [
+                    self._play(line, piece.audio[row : row + ROWS], told[row], piece.last)
+                    for row, line in lines.items()
+                ]
+                yield [np.concatenate(part) for part in zip(*parts, strict=True)]
+
+    def _hear_stream(
+        self,
+        blocks: Iterable[np.ndarray],
+        voices: Sequence[Voice],
+        gain: float,
+        lines: dict[int, Line],
+    ) -> Iterator[tuple[Piece, dict[int, list[Told]]]]:
+        """Give each piece of a stream with what the networks of its rows' `lines` tell of it."""
         for piece in cut(blocks, piece_samples(self.model, self.piece_seconds), 0):
-            starts = range(0, piece.audio.shape[0], ROWS)
-            lines = lines or [_Line(self, voices, gain, row) for row in starts]
-            parts = [
-                self._push(line, piece.audio[row : row + ROWS], piece.last)
-                for line, row in zip(lines, starts, strict=True)
-            ]
-            yield [np.concatenate(part) for part in zip(*parts, strict=True)]
+            for row in range(0, 0 if lines else piece.audio.shape[0], ROWS):
+                lines[row] = _Line(self, voices, gain, row)
+            with torch.inference_mode(), self.runner.context():
+                told = {
+                    row: line.hear(self._tensor(piece.audio[row : row + ROWS]), piece.last)
+                    for row, line in lines.items()
+                }
+            yield piece, told
 
     @torch.inference_mode()
-    def _push(self, line: Line, audio: np.ndarray, last: bool) -> list[np.ndarray]:
+    def _play(
+        self, line: Line, audio: np.ndarray, told: list[Told], last: bool
+    ) -> list[np.ndarray]:
         with self.runner.context():
-            return [sound.cpu().numpy() for sound in line.push(self._tensor(audio), last)]
+            return [sound.cpu().numpy() for sound in line.play(self._tensor(audio), told, last)]
 
     @cached_property
     def runner(self) -> Runner:

@@ -156,12 +156,9 @@ class AudioVAE(nn.Module):
     ) -> tuple[Tensor, Tensor]:
         """Map `z (batch, latent, frame)` to log-mel `(batch, n_mels, frame * stride)` in nats.
 
-        When `bounded` (left out: unless it trains), a decoder is held to the loudest that its
-        domain was heard in each band: where partials of several notes meet, logarithms add up to
-        what no sound would.
-
-        Returns:
-            The log-mel, and the decoder's hidden frames, which `tell` is given.
+        And to the decoder's hidden frames, which `tell` is given. When `bounded` (left out: unless
+        it trains), a decoder is held to the loudest that its domain was heard in each band: where
+        partials of several notes meet, logarithms add up to what no sound would.
         """
         frames, hidden = self.decoder(domain)(z, self.shared)
         bounded = not self.training if bounded is None else bounded
@@ -281,9 +278,8 @@ class AudioVAE(nn.Module):
         """Feature frames on each side that the networks see."""
         frames = self.encoder.context_frames
         frames += max((self.decoder(d).context_frames for d in self.domains), default=0)
-        if self.waveform and self.domains:
-            voice = self.voice(self.domains[0])
-            return frames + voice.refinements * voice.beside
+        if self.waveform:
+            return frames + max((self.voice(d).refined_frames for d in self.domains), default=0)
         return frames + (self.vocoder or self.griffin_lim).context_frames
 
     @classmethod

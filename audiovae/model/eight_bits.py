@@ -11,14 +11,17 @@ from __future__ import annotations
 import contextlib
 import copy
 from collections.abc import Callable, Iterator
-from typing import Any, TypeVar, cast
+from concurrent.futures import ThreadPoolExecutor
+from functools import cache
+from typing import TypeVar, cast
 
+import numpy as np
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 
+from audiovae.model import byte_kernels
 from audiovae.model.autoencoder import AudioVAE
-from audiovae.model.blocks import Block, FrameConv, Pointwise, depthwise
+from audiovae.model.blocks import Block, FrameConv, Pointwise
 
 OUTSIDE = 1e-4
 """Share of what a layer hears that lies below its range, and above it: the odd outlier is cut."""
@@ -28,6 +31,8 @@ SMALL = 1 << 18
 """Weights under which a pointwise layer outside a block stays as it is: between blocks, and what z
 and log-mel frames come from. They take little time, and their errors are heard."""
 LEVELS = 255
+PARALLEL = 128
+"""Frames from which on a layer is worth more than one thread."""
 T = TypeVar("T", bound=nn.Module)
 
 
@@ -80,91 +85,133 @@ def is_heard(module: nn.Module) -> bool:
     return all(bool(layer.span[0] < layer.span[1]) for layer in layers)
 
 
-class Int8Linear(nn.Module):
-    """A linear layer on `(…, inputs)` in 8 bits; returns float32.
+def _in_parts(frames: int, run: Callable[[int, int], None]) -> None:
+    """Run a kernel on all frames: many of them on as many threads as torch has."""
+    threads = torch.get_num_threads()
+    if threads == 1 or frames < PARALLEL:
+        run(0, frames)
+        return
+    ends = [frames * part // threads for part in range(threads + 1)]
+    list(_pool(threads).map(run, ends[:-1], ends[1:]))
+
+
+@cache
+def _pool(threads: int) -> ThreadPoolExecutor:
+    return ThreadPoolExecutor(threads, "audiovae-bytes")
+
+
+def _array(x: Tensor) -> np.ndarray:
+    if x.dtype != torch.float32 or x.requires_grad or not x.is_contiguous():
+        x = x.detach().float().contiguous()
+    return x.numpy()
+
+
+class _Layer:
+    """A linear layer in codes: what `byte_kernels` is given of it.
 
     Args:
-        weight: `(outputs, inputs)`.
+        weight: `(outputs, inputs)`, a multiple of 4 of them.
         bias: `(outputs,)`.
         span: least and most of its input; what is beyond is cut.
-        after: the layer that takes its output through a GELU: it is then given as that one's codes.
+    """
+
+    def __init__(self, weight: Tensor, bias: Tensor, span: Tensor) -> None:
+        low, high = min(0.0, float(span[0])), max(0.0, float(span[1]))
+        step = (high - low) / LEVELS
+        zero = round(-low / step)
+        rows = weight.detach().float().cpu()
+        scale = rows.abs().amax(dim=1).clamp_min(1e-12) / 127
+        codes = (rows / scale[:, None]).round().to(torch.int8)
+        factor = (scale * step).double()
+        base = bias.detach().double().cpu() - zero * codes.sum(dim=1) * factor
+        # The half makes a cut a rounding.
+        self.coding = np.array([1 / step, zero + 0.5], np.float32)
+        self.told = _array(torch.stack([factor, base]))
+        self.packed = byte_kernels.pack(codes.numpy())
+
+
+class Int8Conv(nn.Module):
+    """A `FrameConv`, or a linear layer on `(…, inputs)`, in 8 bits; returns float32.
+
+    Args:
+        weight: `(outputs, taps * inputs)`.
+        bias: `(outputs,)`.
+        span: least and most of its input.
+        taps: frames that it looks at.
+        before: and how many of them come before its own.
     """
 
     def __init__(
-        self, weight: Tensor, bias: Tensor, span: Tensor, after: Int8Linear | None = None
+        self, weight: Tensor, bias: Tensor, span: Tensor, taps: int = 1, before: int = 0
     ) -> None:
         super().__init__()
-        low, high = min(0.0, float(span[0])), max(0.0, float(span[1]))
-        self.step = (high - low) / LEVELS
-        self.zero = round(-low / self.step)
-        rows = weight.detach().float().cpu()
-        self.scale = rows.abs().amax(dim=1).clamp_min(1e-12) / 127
-        codes = (rows / self.scale[:, None]).round().to(torch.int8)
-        self.packed = torch.ops.onednn.qlinear_prepack(codes, None)
-        self.zeros = torch.zeros(len(rows), dtype=torch.int32)
-        self.bias = bias.detach().float().cpu()
-        self.after: tuple[Any, ...] = (1.0, 0, torch.float32, "none", [], "")
-        if after is not None:
-            self.after = (after.step, after.zero, torch.uint8, "gelu", [], "none")
-
-    def codes(self, x: Tensor) -> Tensor:
-        """Return the 8-bit codes of an input of any shape."""
-        # The half makes a cut a rounding.
-        places = (x.float() * (1 / self.step)).add_(self.zero + 0.5)
-        return places.clamp_(0, LEVELS).to(torch.uint8)
-
-    def multiply(self, codes: Tensor) -> Tensor:
-        """Map codes `(…, inputs)` to `(…, outputs)`: float32, or codes of the layer after."""
-        rows = codes.flatten(0, -2)
-        weight = (self.packed, self.scale, self.zeros, self.bias)
-        out = torch.ops.onednn.qlinear_pointwise(rows, self.step, self.zero, *weight, *self.after)
-        return out.reshape(*codes.shape[:-1], len(self.bias))
+        self.layer, self.taps, self.before = _Layer(weight, bias, span), taps, before
+        self.outputs = len(bias)
 
     def forward(self, x: Tensor) -> Tensor:
-        """Map `(…, inputs)` to `(…, outputs)`."""
-        return self.multiply(self.codes(x))
+        """Map `(batch, frame, inputs)` to `(batch, frame, outputs)`, and with one tap any shape."""
+        shape = (*x.shape[:-1], self.outputs)
+        given = _array(x if self.taps > 1 else x.reshape(1, -1, x.shape[-1]))
+        made = np.empty((*given.shape[:2], self.outputs), np.float32)
+        layer, convolve = self.layer, byte_kernels.convolve
+        told = (layer.coding, layer.packed, layer.told)
+        _in_parts(
+            given.shape[1],
+            lambda start, stop: convolve(given, self.before, self.taps, *told, made, start, stop),
+        )
+        return torch.from_numpy(made).view(shape)
 
 
-class Int8FrameConv(nn.Module):
+class Int8FrameConv(Int8Conv):
     """A `FrameConv` in 8 bits."""
 
     def __init__(self, conv: FrameConv) -> None:
-        super().__init__()
         # Frame by frame, as the frames lie in memory.
-        weight = conv.weight.transpose(1, 2).flatten(1)
+        weight, (taps,) = conv.weight.transpose(1, 2).flatten(1), conv.kernel_size
         assert conv.bias is not None
-        self.linear = Int8Linear(weight, conv.bias, conv.span)
-        self.kernel_size, self.before = conv.kernel_size[0], int(conv.padding[0])
+        super().__init__(weight, conv.bias, conv.span, taps, int(conv.padding[0]))
 
     def forward(self, x: Tensor) -> Tensor:
         """Map `(batch, channel, frame)` to `(batch, frame, out)`."""
-        codes = self.linear.codes(x.transpose(1, 2))
-        after = self.kernel_size - 1 - self.before
-        codes = F.pad(codes, (0, 0, self.before, after), value=self.linear.zero)
-        windows = codes.unfold(1, self.kernel_size, 1).transpose(2, 3)
-        return self.linear.multiply(windows.flatten(2))
+        return super().forward(x.transpose(1, 2))
 
 
 class Int8Block(nn.Module):
-    """A `Block` in 8 bits; what is between its pointwise layers stays in codes."""
+    """A `Block` in 8 bits."""
 
     def __init__(self, block: Block) -> None:
         super().__init__()
-        self.depthwise, self.norm = block.depthwise, block.norm
         scale, last, first = block.scale, block.narrow, block.widen
-        self.narrow = Int8Linear(scale[:, None] * last.weight, scale * last.bias, last.span)
-        self.widen = Int8Linear(first.weight, first.bias, first.span, self.narrow)
+        widen = _Layer(first.weight, first.bias, first.span)
+        narrow = _Layer(scale[:, None] * last.weight, scale * last.bias, last.span)
+        conv, norm = block.depthwise, block.norm
+        assert conv.bias is not None
+        taps = torch.cat([conv.weight[:, 0].T, conv.bias[None]])
+        self.before = int(conv.padding[0])
+        self.arrays = (
+            _array(taps),
+            _array(torch.stack([norm.weight, norm.bias])),
+            np.stack([widen.coding, narrow.coding]),
+            *(widen.packed, widen.told, narrow.packed, narrow.told),
+        )
 
     def forward(self, x: Tensor) -> Tensor:
         """Map `(batch, frame, width)` to the same shape."""
-        hidden = self.norm(depthwise(self.depthwise, x))
-        return x + self.narrow.multiply(self.widen(hidden))
+        given = _array(x)
+        made = np.empty_like(given)
+        _in_parts(
+            given.shape[1],
+            lambda start, stop: byte_kernels.block(
+                given, self.before, *self.arrays, made, start, stop
+            ),
+        )
+        return torch.from_numpy(made)
 
 
 def _pointwise(layer: Pointwise) -> nn.Module:
     if layer.weight.numel() < SMALL:
         return layer
-    return Int8Linear(layer.weight, layer.bias, layer.span)
+    return Int8Conv(layer.weight, layer.bias, layer.span)
 
 
 EIGHT_BITS: dict[type[nn.Module], Callable[..., nn.Module]] = {

@@ -16,27 +16,40 @@ from audiovae.model.latent import DiagonalGaussian
 class Filterbank(nn.Module):
     """A learned filterbank on windows of raw audio: log amplitude of pairs of filters.
 
-    It begins as cosines and sines at mel-spaced frequencies (as in LEAF, Zeghidour et al., 2021)
-    and is free to become another.
+    It begins as cosines and sines at mel-spaced frequencies in Gaussian envelopes, short where the
+    frequencies lie far apart (as in LEAF, Zeghidour et al., 2021), and is free to become another.
     """
+
+    gain: Tensor
 
     def __init__(self, audio: AudioConfig) -> None:
         super().__init__()
         self.log_floor = audio.log_floor
         self.filters = nn.Linear(audio.n_fft, 2 * audio.n_mels, bias=False)
-        edges = torch.linspace(0.0, 1.0, audio.n_mels + 1)[1:]
+        edges = torch.linspace(0.0, 1.0, audio.n_mels + 1)
         # Evenly spaced below 1 kHz, by a constant ratio above: about Slaney's scale.
         knee = 1000.0 / audio.mel_f_max
         ratio = torch.exp((edges - 0.3) / 0.7 * -math.log(knee)) * 1000.0
         frequency = torch.where(edges < 0.3, edges / 0.3 * 1000.0, ratio)
-        phase = 2 * math.pi * frequency[:, None] / audio.sample_rate * torch.arange(audio.n_fft)
+        apart, frequency = frequency.diff()[:, None], frequency[1:, None]
+        seconds = (torch.arange(audio.n_fft) - (audio.n_fft - 1) / 2) / audio.sample_rate
+        # Neighbours meet where each has lost half of its power.
+        envelope = torch.exp(-0.5 * (math.pi * apart * seconds / math.sqrt(math.log(2.0))) ** 2)
+        phase = 2 * math.pi * frequency * seconds
         with torch.no_grad():
-            self.filters.weight.copy_(torch.cat([phase.cos(), phase.sin()]) * (2 / audio.n_fft))
+            pair = torch.cat([envelope * phase.cos(), envelope * phase.sin()])
+            self.filters.weight.copy_(pair)
+        # Weights of unit scale, as an optimiser's steps are; a full-scale sine still gives 1.
+        heard = (envelope * torch.hann_window(audio.n_fft)).sum(dim=1) / 2
+        self.register_buffer("gain", 1 / heard[:, None], persistent=False)
 
     def forward(self, frames: Tensor) -> Tensor:
         """Map windows `(batch, n_fft, frame)` to `(batch, n_mels, frame)` of about unit scale."""
-        cosine, sine = self.filters(frames.transpose(1, 2)).float().transpose(1, 2).chunk(2, dim=1)
-        power = cosine.square() + sine.square() + self.log_floor**2
+        # In bf16 the loud would drown the quiet.
+        with torch.autocast(frames.device.type, enabled=False):
+            heard = self.filters(frames.float().transpose(1, 2)).transpose(1, 2)
+        cosine, sine = heard.chunk(2, dim=1)
+        power = (cosine.square() + sine.square()) * self.gain.square() + self.log_floor**2
         return 0.2 * power.log() + 2.0
 
 

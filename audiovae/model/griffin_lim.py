@@ -64,16 +64,15 @@ class BandFit(nn.Module):
         # Bins of no band stay as they are.
         self.register_buffer("outside", (weight <= 1e-6).float(), persistent=False)
 
-    def forward(self, log_amplitude: Tensor, logmel: Tensor) -> Tensor:
-        """Return fitted log amplitudes `(batch, frame, bin)` for log-mel `(batch, n_mels, frame)`.
+    def forward(self, amplitude: Tensor, logmel: Tensor) -> Tensor:
+        """Return fitted amplitudes `(batch, frame, bin)` for log-mel `(batch, n_mels, frame)`.
 
         Bands at the floor are held to it, from above alone.
         """
         with torch.autocast(logmel.device.type, enabled=False):
-            made = multiply_banded(log_amplitude.float().exp(), self.filters, self.to_bands)
+            made = multiply_banded(amplitude.float(), self.filters, self.to_bands)
             lacking = logmel.float().exp().transpose(1, 2) / made.clamp_min(self.log_floor)
-            gain = multiply_banded(lacking, self.shares, self.to_bins) + self.outside
-            return log_amplitude + gain.log()
+            return amplitude * (multiply_banded(lacking, self.shares, self.to_bins) + self.outside)
 
 
 class GriffinLim(nn.Module):

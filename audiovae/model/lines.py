@@ -15,6 +15,7 @@ from audiovae.model.streaming import (
     Gate,
     Linker,
     Speaker,
+    Told,
     Windows,
     decoder_chain,
     encoder_chain,
@@ -60,19 +61,29 @@ class Player:
         self.chains = [decoder_chain(model, domain) for domain in weights]
         self.heads = [model.decoder(domain).parts(model.shared)[1] for domain in weights]
         self.speaker = None if model.vocoder is None else Speaker(model.vocoder)
-        self.linker = Linker(model.voice(next(iter(weights)))) if model.waveform else None
+        self.linker = Linker(model.vocoder or model.voice(next(iter(weights))))
 
-    def push(self, z: Frames, last: bool) -> Frames:
-        """Play the next `z (batch, latent, frame)`; return the sound `(batch, sample)` ready."""
+    def think(self, z: Frames, last: bool) -> Told:
+        """Run the networks on the next `z (batch, latent, frame)`; return what `say` is given.
+
+        A voice's last layer, which tells five numbers a bin, runs when its frames are played.
+        """
         hidden = [part for chain in self.chains if (part := chain.push(z, last)) is not None]
-        if self.linker is not None:
+        if self.speaker is None:
             pieces = zip(*(part.split(SOUND_FRAMES, 1) for part in hidden), strict=True)
-            return self.linker.push((self._told(piece) for piece in pieces), last)
-        assert self.speaker is not None
+            return (self._told(piece) for piece in pieces)
         located = zip(self.weights.values(), self._located(hidden), strict=False)
         made = [weight * frames for weight, frames in located]
         logmel = self.model.playable(torch.stack(made).sum(dim=0)) if made else None
-        return self.speaker.push(logmel, last)
+        return self.speaker.think(logmel, last)
+
+    def say(self, told: Told, last: bool) -> Frames:
+        """Play what `think` returned; return the sound `(batch, sample)` that is ready."""
+        return self.linker.push(told, last)
+
+    def push(self, z: Frames, last: bool) -> Frames:
+        """Play the next `z (batch, latent, frame)`; return the sound `(batch, sample)` ready."""
+        return self.say(self.think(z, last), last)
 
     def _located(self, hidden: Sequence[Tensor]) -> Iterator[Tensor]:
         """Return the log-mel of each decoder's hidden frames."""
@@ -87,8 +98,8 @@ class Player:
                 hidden, self._located(hidden), self.weights.items(), strict=True
             )
         ]
-        log_amplitude, links = (torch.stack(parts).sum(dim=0) for parts in zip(*told, strict=True))
-        return log_amplitude, links
+        amplitude, links = (torch.stack(parts).sum(dim=0) for parts in zip(*told, strict=True))
+        return amplitude, links
 
 
 class Line:
@@ -111,19 +122,27 @@ class Line:
         """Return the z of the next frames: the mean."""
         return posterior.mean
 
-    def push(self, audio: Tensor, last: bool) -> list[Tensor]:
-        """Hear the next `audio (batch, sample)`.
+    def hear(self, audio: Tensor, last: bool) -> list[Told]:
+        """Run the networks on the next `audio (batch, sample)`: for each voice, what it tells."""
+        posterior = self.listener.push(audio * self.gain, last)
+        z = None if posterior is None else self.latent(posterior)
+        return [player.think(z, last) for player in self.players]
+
+    def play(self, audio: Tensor, told: Sequence[Told], last: bool) -> list[Tensor]:
+        """Play what `hear` returned of `audio`.
 
         Returns:
             For each voice the sound that is ready, `(batch, sample)`; in all as long as the input.
         """
-        posterior = self.listener.push(audio * self.gain, last)
-        z = None if posterior is None else self.latent(posterior)
         self.left += audio.shape[1]
         played = []
-        for player, gate in zip(self.players, self.gates, strict=True):
-            sound = gate.push(audio, player.push(z, last), last)
+        for player, gate, parts in zip(self.players, self.gates, told, strict=True):
+            sound = gate.push(audio, player.say(parts, last), last)
             sound = audio[:, :0] if sound is None else sound[:, : self.left] / self.gain
             played.append(sound.float())
         self.left -= played[0].shape[1]
         return played
+
+    def push(self, audio: Tensor, last: bool) -> list[Tensor]:
+        """Hear the next `audio (batch, sample)` and return what `play` does of it."""
+        return self.play(audio, self.hear(audio, last), last)

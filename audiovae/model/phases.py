@@ -100,7 +100,7 @@ def _compiled() -> Callable[..., None]:
     from numba import njit
 
     # A check for a division by zero, which Python wants, would keep loops from being vectorised.
-    kernel: Any = njit(cache=True, fastmath=True, error_model="numpy")(_link)
+    kernel: Any = njit(cache=True, fastmath=True, error_model="numpy", nogil=True)(_link)
     return kernel
 
 

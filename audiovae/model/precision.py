@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal, get_args
+from typing import Any, Literal, get_args
 from weakref import WeakKeyDictionary
 
 import torch
+from numba.core import config as numba_config
 
 from audiovae.errors import UserError
 from audiovae.model.autoencoder import AudioVAE
@@ -26,13 +27,10 @@ def has_bf16(device: torch.device) -> bool:
 
 
 def has_int8(device: torch.device) -> bool:
-    """Whether a device multiplies bytes exactly, and torch has the operations for it."""
-    return (
-        device.type == "cpu"
-        and torch.backends.mkldnn.is_available()
-        and bool(torch.cpu._is_vnni_supported())
-        and hasattr(torch.ops.onednn, "qlinear_pointwise")
-    )
+    """Whether a device multiplies bytes exactly, and compiled code may make use of it."""
+    jit: Any = numba_config
+    native = not (jit.CPU_NAME or jit.CPU_FEATURES or jit.DISABLE_JIT)
+    return device.type == "cpu" and native and bool(torch.cpu._is_vnni_supported())
 
 
 def autocast(device: torch.device, precision: str) -> torch.autocast:
@@ -67,7 +65,7 @@ def choose_precision(model: AudioVAE, precision: str = "auto") -> str:
     able = has_int8(model.device)
     heard = able and is_heard(model)
     if precision == "int8" and not able:
-        raise UserError("int8 needs a processor with VNNI and torch with oneDNN: use bf16 or fp32")
+        raise UserError("int8 needs a processor with VNNI: use bf16 or fp32")
     if precision == "int8" and not heard:
         raise UserError("this model was saved before int8: train it a step further, or use bf16")
     if heard:

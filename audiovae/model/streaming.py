@@ -22,6 +22,8 @@ from audiovae.model.vocoder import LinkedVocoder, scaled
 from audiovae.model.voice import LinkedVoice
 
 Frames = Tensor | None
+Told = Iterable[tuple[Tensor, Tensor]]
+"""What `LinkedVoice.join` returns of frames, part by part; made when it is asked for."""
 
 SOUND_FRAMES = 128
 """Frames that are made into sound at once: what they need, a hundred times a frame, stays small."""
@@ -184,16 +186,11 @@ class Linker:
         self.total: Tensor | None = None
         self.weight: Tensor | None = None
 
-    def push(self, parts: Iterable[tuple[Tensor, Tensor]], last: bool) -> Frames:
-        """Play the next frames, part by part; return the sound `(batch, sample)` that is ready.
-
-        Args:
-            parts: what `LinkedVoice.join` returns of the frames of each; made when they are played.
-            last: whether they are.
-        """
+    def push(self, told: Told, last: bool) -> Frames:
+        """Play the next frames; return the sound `(batch, sample)` that is ready."""
         sounds = []
-        for told in parts:
-            bins = self.voice.linked(*told, self.memory)
+        for part in told:
+            bins = self.voice.linked(*part, self.memory)
             sounds.append(self._add(self.refine.push(bins, False), False))
         if last:
             sounds.append(self._add(self.refine.push(None, True), True))
@@ -227,26 +224,25 @@ class Linker:
 
 
 class Speaker:
-    """Log-mel frames to sound: the vocoder's network, and what links what it tells."""
+    """Log-mel frames to what a vocoder tells of their bins."""
 
     def __init__(self, vocoder: LinkedVocoder) -> None:
         self.vocoder, self.chain = vocoder, vocoder_chain(vocoder)
-        self.linker = Linker(vocoder)
         self.waiting: Frames = None
         """Log-mel frames that the network has not come to yet."""
 
-    def push(self, logmel: Frames, last: bool) -> Frames:
-        """Map the next frames `(batch, n_mels, frame)` to sound `(batch, sample)`."""
+    def think(self, logmel: Frames, last: bool) -> Told:
+        """Take the next frames `(batch, n_mels, frame)`; tell of those that are ready."""
         if logmel is not None:
             parts = [part for part in (self.waiting, logmel) if part is not None]
             self.waiting = torch.cat(parts, 2)
         hidden = self.chain.push(None if logmel is None else scaled(logmel), last)
         if hidden is None or self.waiting is None:
-            return self.linker.push((), last)
+            return ()
         count = hidden.shape[1]
         heard, self.waiting = self.waiting[:, :, :count], self.waiting[:, :, count:]
         pieces = zip(hidden.split(SOUND_FRAMES, 1), heard.split(SOUND_FRAMES, 2), strict=True)
-        return self.linker.push((self.vocoder.join(*piece) for piece in pieces), last)
+        return (self.vocoder.join(*piece) for piece in pieces)
 
 
 class Gate:

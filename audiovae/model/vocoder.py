@@ -32,7 +32,7 @@ class LinkedVocoder(LinkedVoice):
         """Feature frames on each side that a frame depends on, beside the memory of phases."""
         vocoder = self.config.vocoder
         seen = reach(vocoder.kernel_size, self.config.audio.causal)
-        return (vocoder.blocks + 1) * seen + self.refinements * self.beside
+        return (vocoder.blocks + 1) * seen + self.refined_frames
 
     def describe(self, logmel: Tensor) -> tuple[Tensor, Tensor]:
         """Map log-mel `(batch, n_mels, frame)` to what `join` tells of each bin."""

@@ -5,6 +5,8 @@ The last part of every network that gives sound: of the vocoder, and of decoders
 
 from __future__ import annotations
 
+import math
+
 import torch
 from torch import Tensor, nn
 
@@ -16,6 +18,9 @@ from audiovae.model.phases import PhaseMemory, advance, centred
 
 PARTS = 5
 """Numbers a bin: log amplitude, and the two parts of each of two phase differences."""
+
+LOUDEST = math.e
+"""Most that a bin is before it is fitted to its bands."""
 
 INERTIA = 0.1
 """Share of the old phase in a refined one: decides where frames cancel and say nothing."""
@@ -54,6 +59,11 @@ class LinkedVoice(nn.Module):
         """Frames on each side whose windows reach into a frame's."""
         return -(-self.audio.n_fft // self.audio.hop_length) - 1
 
+    @property
+    def refined_frames(self) -> int:
+        """Frames on each side that refinements make a frame depend on."""
+        return self.refinements * self.beside
+
     def join(self, hidden: Tensor, logmel: Tensor) -> tuple[Tensor, Tensor]:
         """Tell of each bin how loud it is, and how its phase turns.
 
@@ -62,31 +72,31 @@ class LinkedVoice(nn.Module):
             logmel: of the same frames, `(batch, n_mels, frame)`.
 
         Returns:
-            Log amplitudes `(batch, frame, bin)` in the units of the features, and phase
-            differences `(batch, frame, 4, bin)` as in `PhaseMemory.link`.
+            Amplitudes `(batch, frame, bin)` in the units of the features, and phase differences
+            `(batch, frame, 4, bin)` as in `PhaseMemory.link`.
         """
         batch, _, frames = logmel.shape
-        prior = self.prior(logmel).clamp_min(1e-8).log().transpose(1, 2)
+        prior = self.prior(logmel).clamp_min(1e-8).transpose(1, 2)
         out = self.out(self.out_norm(hidden)).float()
         out = out.view(batch, frames, PARTS, self.audio.n_bins)
-        return self.fit((out[:, :, 0] + prior).clamp_max(1.0), logmel), out[:, :, 1:]
+        amplitude = (out[:, :, 0].exp() * prior).clamp_max(LOUDEST)
+        return self.fit(amplitude, logmel), out[:, :, 1:]
 
-    def sound(self, log_amplitude: Tensor, links: Tensor) -> Tensor:
+    def sound(self, amplitude: Tensor, links: Tensor) -> Tensor:
         """Play what `join` returns: `(batch, frame * hop_length)`. Phases pass no gradient."""
-        batch, frames, _ = log_amplitude.shape
+        batch, frames, _ = amplitude.shape
         if batch == 0:
-            return log_amplitude.new_zeros(0, frames * self.audio.hop_length)
-        bins = self.linked(log_amplitude, links, PhaseMemory())
+            return amplitude.new_zeros(0, frames * self.audio.hop_length)
+        bins = self.linked(amplitude, links, PhaseMemory())
         for _ in range(self.refinements):
             bins = self.refined(bins)
         return overlap_add(self.windows(bins), self.window, self.audio.hop_length)
 
-    def linked(self, log_amplitude: Tensor, links: Tensor, memory: PhaseMemory) -> Tensor:
+    def linked(self, amplitude: Tensor, links: Tensor, memory: PhaseMemory) -> Tensor:
         """Map what `join` returns of the next frames of a stream to its spectra.
 
         Complex `(batch, frame, bin)` in the features' units.
         """
-        amplitude = log_amplitude.exp()
         return amplitude * (memory.link(links, amplitude, self.turn) * self.signs)
 
     def refined(self, bins: Tensor) -> Tensor:

@@ -64,19 +64,19 @@ class LinkLoss(nn.Module):
         self, vocoder: LinkedVocoder, logmel: Tensor, audio: Tensor, heard: bool
     ) -> tuple[dict[str, Tensor], Tensor]:
         """Return the terms and, where it is `heard`, the sound made; else an empty tensor."""
-        log_amplitude, links = vocoder.describe(logmel)
+        amplitude, links = vocoder.describe(logmel)
         with torch.autocast(audio.device.type, enabled=False):
-            terms = self.terms(log_amplitude, links, self.heard(audio))
+            terms = self.terms(amplitude, links, self.heard(audio))
             made = audio.new_zeros(0)
             if heard:
-                made = vocoder.sound(log_amplitude, links)
+                made = vocoder.sound(amplitude, links)
         return terms, made
 
     def heard(self, audio: Tensor) -> Tensor:
         """Return the true spectra of `audio (batch, sample)`: complex `(batch, frame, bin)`."""
         return spectra(audio, self.window, self.hop_length).transpose(1, 2) * self.signs
 
-    def terms(self, log_amplitude: Tensor, links: Tensor, true: Tensor) -> dict[str, Tensor]:
+    def terms(self, amplitude: Tensor, links: Tensor, true: Tensor) -> dict[str, Tensor]:
         """Compare what `LinkedVoice.join` returns with what `heard` does."""
         with torch.no_grad():
             time, frequency = differences(true, self.turn)
@@ -89,7 +89,7 @@ class LinkLoss(nn.Module):
         nats_time = von_mises(opinions[:, 1:, 0], time[:, 1:])
         nats_frequency = von_mises(opinions[:, :, 1, 1:], frequency[:, :, 1:])
         return {
-            "amplitude": (log(log_amplitude.exp(), FLOOR) - level).abs().mean(),
+            "amplitude": (log(amplitude, FLOOR) - level).abs().mean(),
             "time": (nats_time * in_time).sum() / in_time.sum(),
             "frequency": (nats_frequency * in_frequency).sum() / in_frequency.sum(),
         }
