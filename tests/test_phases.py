@@ -13,7 +13,7 @@ from audiovae.audio.features import LogMel, spectra
 from audiovae.config import AudioConfig, Config, VocoderConfig
 from audiovae.metrics.distances import log_spectral_distance
 from audiovae.model.phases import PhaseMemory, advance, centred, differences
-from audiovae.model.streaming import Linker, Speaker
+from audiovae.model.speaking import Linker, Speaker
 from audiovae.model.vocoder import LinkedVocoder
 from audiovae.training.vocoder_losses import LinkLoss, von_mises
 

@@ -18,7 +18,7 @@ from audiovae.model.autoencoder import AudioVAE
 from audiovae.model.latent import DiagonalGaussian
 from audiovae.model.lines import Line, Listener, Player, streams
 from audiovae.model.precision import Runner, run_in
-from audiovae.model.streaming import Told
+from audiovae.model.speaking import Told
 
 PIECE_SECONDS = 8.0
 """Length of a piece. Longer ones waste less on context and take more memory."""

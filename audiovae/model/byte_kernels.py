@@ -1,27 +1,19 @@
-"""Products of bytes, and a whole block of them, compiled by numba: frame by frame, bit by bit.
+"""Layers in 8 bits, and a whole block of them, compiled by numba: frame by frame, bit by bit.
 
-A library's call for such a product costs as much as twenty frames of it, and a stream brings two.
-The inner loop is the processor's own instruction for four products of bytes at once (AVX-512 VNNI),
-which no loop in Python is turned into; a few lines of LLVM name it. What a frame becomes does not
-depend on the frames that it is computed with, so pieces of a stream equal the whole in every bit.
+A library's call for a product of bytes costs as much as twenty frames of it, and a stream brings
+two. What a frame becomes does not depend on the frames that it is computed with, so pieces of a
+stream equal the whole in every bit.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import Any
 
 import numpy as np
-from llvmlite import ir
-from numba import njit, types
-from numba.extending import intrinsic
+from numba import njit
 
-LANES, QUAD = 16, 4
-"""Sums in a register, and products that are added to each at once."""
-REGISTERS = 4
-"""Registers of sums for each frame of a tile."""
-COLUMNS = LANES * REGISTERS
-"""Outputs that are computed at once; weights are packed in groups of so many."""
+from audiovae.model.byte_tile import COLUMNS, four_frames, one_frame, two_frames
+
 TILE = 16
 """Frames that go through a block together: what is between its layers stays in the cache."""
 SPARE = 3
@@ -31,99 +23,6 @@ EPSILON = np.float32(1e-5)
 """Of the norms, as torch's."""
 
 _jit: Any = njit(cache=True, fastmath=True, error_model="numpy", nogil=True)
-
-
-def pack(weight: np.ndarray) -> np.ndarray:
-    """Pack int8 weights `(outputs, inputs)` for `_product`.
-
-    Returns:
-        `(group, quad, COLUMNS * 4)`: outputs in groups of `COLUMNS`, and four inputs of each side
-        by side; zeros where there are none.
-    """
-    outputs, inputs = weight.shape
-    groups, quads = -(-outputs // COLUMNS), -(-inputs // QUAD)
-    full = np.zeros((groups * COLUMNS, quads * QUAD), np.int8)
-    full[:outputs, :inputs] = weight
-    parts = full.reshape(groups, COLUMNS, quads, QUAD).transpose(0, 2, 1, 3)
-    return np.ascontiguousarray(parts.reshape(groups, quads, COLUMNS * QUAD))
-
-
-def _tile(frames: int) -> Callable[..., None]:
-    """Return what multiplies some frames of codes with a group of weights, for compiled code.
-
-    Its arguments are addresses and, in bytes, the distance of frames: of the codes, the weights
-    and the sums, and the number of quads.
-    """
-
-    def tile(
-        context: Any, codes: Any, stride: Any, weights: Any, sums: Any, pitch: Any, quads: Any
-    ) -> Any:
-        signature = types.void(
-            types.uintp, types.intp, types.uintp, types.uintp, types.intp, types.intp
-        )
-        return signature, generate
-
-    def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
-        codes, stride, weights, sums, pitch, quads = arguments
-        word, wide = ir.IntType(32), ir.IntType(64)
-        lanes = ir.VectorType(word, LANES)
-        dot = builder.module.declare_intrinsic(
-            "llvm.x86.avx512.vpdpbusd.512", (), ir.FunctionType(lanes, [lanes] * 3)
-        )
-
-        def number(value: int) -> Any:
-            return ir.Constant(wide, value)
-
-        def place(start: Any, *steps: tuple[Any, int]) -> Any:
-            for size, count in steps:
-                start = builder.add(start, builder.mul(size, number(count)))
-            return start
-
-        before = builder.block
-        loop, end = builder.append_basic_block("quads"), builder.append_basic_block("end")
-        builder.branch(loop)
-        builder.position_at_end(loop)
-        quad = builder.phi(wide)
-        quad.add_incoming(number(0), before)
-        grid = [(frame, register) for frame in range(frames) for register in range(REGISTERS)]
-        kept = {at: builder.phi(lanes) for at in grid}
-        for value in kept.values():
-            value.add_incoming(ir.Constant(lanes, [0] * LANES), before)
-        row = place(weights, (quad, COLUMNS * QUAD))
-        loaded = [
-            builder.load(
-                builder.inttoptr(builder.add(row, number(64 * register)), lanes.as_pointer()),
-                align=1,
-            )
-            for register in range(REGISTERS)
-        ]
-        nothing, first = ir.Constant(lanes, ir.Undefined), ir.Constant(lanes, [0] * LANES)
-        made = {}
-        for frame in range(frames):
-            where = place(codes, (stride, frame), (quad, QUAD))
-            four = builder.load(builder.inttoptr(where, word.as_pointer()), align=1)
-            one = builder.insert_element(nothing, four, ir.Constant(word, 0))
-            same = builder.shuffle_vector(one, nothing, first)
-            for register in range(REGISTERS):
-                at = (frame, register)
-                made[at] = builder.call(dot, [kept[at], same, loaded[register]])
-        following = builder.add(quad, number(1))
-        quad.add_incoming(following, loop)
-        for at in grid:
-            kept[at].add_incoming(made[at], loop)
-        builder.cbranch(builder.icmp_signed("<", following, quads), loop, end)
-        builder.position_at_end(end)
-        for frame, register in grid:
-            where = builder.add(place(sums, (pitch, frame)), number(64 * register))
-            pointer = builder.inttoptr(where, lanes.as_pointer())
-            builder.store(made[frame, register], pointer, align=1)
-        return context.get_dummy_value()
-
-    made: Callable[..., None] = intrinsic(tile)
-    return made
-
-
-_one, _two, _four = _tile(1), _tile(2), _tile(4)
 
 
 @_jit
@@ -142,13 +41,13 @@ def _product(codes, stride, count, packed, sums):  # type: ignore[no-untyped-def
             start = source + frame * stride
             to = target + (frame * outputs + group * COLUMNS) * 4
             if count - frame >= 4:
-                _four(start, stride, weights, to, outputs * 4, quads)
+                four_frames(start, stride, weights, to, outputs * 4, quads)
                 frame += 4
             elif count - frame >= 2:
-                _two(start, stride, weights, to, outputs * 4, quads)
+                two_frames(start, stride, weights, to, outputs * 4, quads)
                 frame += 2
             else:
-                _one(start, stride, weights, to, outputs * 4, quads)
+                one_frame(start, stride, weights, to, outputs * 4, quads)
                 frame += 1
 
 
@@ -273,3 +172,31 @@ def block(  # type: ignore[no-untyped-def]
                 old, made = x[row, start + f], out[row, start + f]
                 for c in range(width):
                     made[c] = old[c] + (given[c] * factor[c] + offset[c])
+
+
+@_jit
+def causal(  # type: ignore[no-untyped-def]
+    x, past, depthwise, norm, coding, widen, widened, narrow, narrowed
+):
+    """Return `x (row, frame, width)` after all of the blocks of a stack that see no frame ahead.
+
+    Args:
+        x: the next frames of a stream.
+        past: of each block, the frames before that it looks back at: `(block, row, before, width)`;
+            they are moved on.
+        depthwise, norm, coding, widen, widened, narrow, narrowed: as in `block`, of each block.
+    """
+    blocks, rows, before, width = past.shape
+    frames = x.shape[1]
+    given = np.empty((rows, before + frames, width), np.float32)
+    made = np.empty((rows, before + frames, width), np.float32)
+    given[:, before:] = x
+    for i in range(blocks):
+        given[:, :before] = past[i]
+        past[i] = given[:, frames:]
+        block(
+            given, before, depthwise[i], norm[i], coding[i], widen[i], widened[i], narrow[i],
+            narrowed[i], made, before, before + frames,
+        )  # fmt: skip
+        given[:, before:] = made[:, before:]
+    return made[:, before:]

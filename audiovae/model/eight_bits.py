@@ -21,7 +21,8 @@ from torch import Tensor, nn
 
 from audiovae.model import byte_kernels
 from audiovae.model.autoencoder import AudioVAE
-from audiovae.model.blocks import Block, FrameConv, Pointwise
+from audiovae.model.blocks import Block, FrameConv, Pointwise, Stack
+from audiovae.model.byte_tile import pack
 
 OUTSIDE = 1e-4
 """Share of what a layer hears that lies below its range, and above it: the odd outlier is cut."""
@@ -127,7 +128,7 @@ class _Layer:
         # The half makes a cut a rounding.
         self.coding = np.array([1 / step, zero + 0.5], np.float32)
         self.told = _array(torch.stack([factor, base]))
-        self.packed = byte_kernels.pack(codes.numpy())
+        self.packed = pack(codes.numpy())
 
 
 class Int8Conv(nn.Module):
@@ -188,12 +189,13 @@ class Int8Block(nn.Module):
         assert conv.bias is not None
         taps = torch.cat([conv.weight[:, 0].T, conv.bias[None]])
         self.before = int(conv.padding[0])
-        self.arrays = (
+        self.arrays: tuple[np.ndarray, ...] = (
             _array(taps),
             _array(torch.stack([norm.weight, norm.bias])),
             np.stack([widen.coding, narrow.coding]),
             *(widen.packed, widen.told, narrow.packed, narrow.told),
         )
+        """What `byte_kernels.block` is given."""
 
     def forward(self, x: Tensor) -> Tensor:
         """Map `(batch, frame, width)` to the same shape."""
@@ -208,13 +210,42 @@ class Int8Block(nn.Module):
         return torch.from_numpy(made)
 
 
+class Int8Stack(nn.Sequential):
+    """A `Stack` in 8 bits."""
+
+    def __init__(self, stack: Stack) -> None:
+        blocks = [Int8Block(block) for block in stack.children() if isinstance(block, Block)]
+        super().__init__(*blocks)
+        parts = zip(*(block.arrays for block in blocks), strict=True)
+        self.arrays = tuple(np.stack(part) for part in parts)
+        for i, block in enumerate(blocks):
+            block.arrays = tuple(array[i] for array in self.arrays)
+
+    def carry(self, x: Tensor, past: np.ndarray | None) -> tuple[Tensor, np.ndarray]:
+        """Map the next frames of a stream, where no block looks ahead.
+
+        Args:
+            x: `(batch, frame, width)`.
+            past: what the call before returned beside its frames; changed in place.
+        """
+        taps, width = self.arrays[0].shape[1:]
+        if past is None:
+            past = np.zeros((len(self), x.shape[0], taps - 2, width), np.float32)
+        return torch.from_numpy(byte_kernels.causal(_array(x), past, *self.arrays)), past
+
+
 def _pointwise(layer: Pointwise) -> nn.Module:
     if layer.weight.numel() < SMALL:
         return layer
     return Int8Conv(layer.weight, layer.bias, layer.span)
 
 
+def _stack(stack: Stack) -> nn.Module:
+    return Int8Stack(stack) if len(stack) else stack
+
+
 EIGHT_BITS: dict[type[nn.Module], Callable[..., nn.Module]] = {
+    Stack: _stack,
     Block: Int8Block,
     FrameConv: Int8FrameConv,
     Pointwise: _pointwise,

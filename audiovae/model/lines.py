@@ -9,17 +9,8 @@ from torch import Tensor
 
 from audiovae.model.autoencoder import AudioVAE
 from audiovae.model.latent import DiagonalGaussian
-from audiovae.model.streaming import (
-    SOUND_FRAMES,
-    Frames,
-    Gate,
-    Linker,
-    Speaker,
-    Told,
-    Windows,
-    decoder_chain,
-    encoder_chain,
-)
+from audiovae.model.speaking import SOUND_FRAMES, Linker, Speaker, Told
+from audiovae.model.streaming import Frames, Gate, Windows, decoder_chain, encoder_chain
 
 
 def streams(model: AudioVAE) -> bool:

@@ -7,26 +7,21 @@ frames.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 
+import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from audiovae.audio.features import LEAST_WEIGHT, LogMel, WaveFrames, add_frames
+from audiovae.audio.features import LogMel, WaveFrames
 from audiovae.model.autoencoder import AudioVAE
 from audiovae.model.blocks import reach
-from audiovae.model.phases import PhaseMemory
+from audiovae.model.eight_bits import Int8Stack
 from audiovae.model.presence import SILENCE_HOPS, SMOOTHED, gates, hop_peaks
-from audiovae.model.vocoder import LinkedVocoder, scaled
-from audiovae.model.voice import LinkedVoice
+from audiovae.model.vocoder import LinkedVocoder
 
 Frames = Tensor | None
-Told = Iterable[tuple[Tensor, Tensor]]
-"""What `LinkedVoice.join` returns of frames, part by part; made when it is asked for."""
-
-SOUND_FRAMES = 128
-"""Frames that are made into sound at once: what they need, a hundred times a frame, stays small."""
 
 
 class Local:
@@ -82,10 +77,28 @@ class Grouped:
         return self.layer(window[:, :whole]) if whole else None
 
 
+class Carried:
+    """Blocks in 8 bits that see no frame ahead, all of them in one call."""
+
+    def __init__(self, stack: Int8Stack) -> None:
+        self.stack = stack
+        self.past: np.ndarray | None = None
+
+    def push(self, x: Frames, last: bool) -> Frames:
+        """Map the next frames `(batch, frame, width)` to as many."""
+        if x is None:
+            return None
+        made, self.past = self.stack.carry(x, self.past)
+        return made
+
+
+Stage = Local | Grouped | Carried
+
+
 class Chain:
     """Stages in a row."""
 
-    def __init__(self, stages: Sequence[Local | Grouped]) -> None:
+    def __init__(self, stages: Sequence[Stage]) -> None:
         self.stages = stages
 
     def push(self, x: Frames, last: bool) -> Frames:
@@ -129,15 +142,15 @@ def encoder_chain(model: AudioVAE) -> Chain:
     """From what the encoder reads `(batch, n_features, frame)` to `(batch, frame, 2 * latent)`."""
     encoder, causal = model.encoder, model.config.audio.causal
     kernel, front = model.config.model.kernel_size, encoder.front
-    stages: list[Local | Grouped] = []
+    stages: list[Stage] = []
     if front is None:
         stages.append(_local(encoder.embed, kernel, causal, axis=2))
     else:
         stages.append(Local(lambda x: front(x).transpose(1, 2), 0, 0, axis=2))
         stages.append(_local(lambda x: encoder.embed(x.transpose(1, 2)), kernel, causal))
-    stages += [_local(block, kernel, causal) for block in encoder.fast.children()]
+    stages += _blocks(encoder.fast, kernel, causal)
     stages.append(Grouped(encoder.down, model.config.model.latent_stride))
-    stages += [_local(block, kernel, causal) for block in encoder.slow.children()]
+    stages += _blocks(encoder.slow, kernel, causal)
     return Chain([*stages, Local(lambda x: encoder.head(encoder.norm(x)), 0, 0)])
 
 
@@ -146,21 +159,27 @@ def decoder_chain(model: AudioVAE, domain: str) -> Chain:
     decoder, causal = model.decoder(domain), model.config.audio.causal
     kernel = model.config.model.kernel_size
     trunk, head = decoder.parts(model.shared)
-    stages: list[Local | Grouped] = [_local(trunk.embed, 3, causal, axis=2)]
-    stages += [_local(block, kernel, causal) for block in trunk.blocks.children()]
+    stages: list[Stage] = [_local(trunk.embed, 3, causal, axis=2)]
+    stages += _blocks(trunk.blocks, kernel, causal)
     if decoder.film is not None:
         scale, shift = decoder.film
         stages.append(Local(lambda x: x * scale + shift, 0, 0))
     stages.append(Grouped(head.up, 1))
-    stages += [_local(block, kernel, causal) for block in head.blocks.children()]
+    stages += _blocks(head.blocks, kernel, causal)
     return Chain(stages)
 
 
 def vocoder_chain(vocoder: LinkedVocoder) -> Chain:
     """From scaled log-mel `(batch, n_mels, frame)` to what `LinkedVoice.join` is given."""
     kernel, causal = vocoder.config.vocoder.kernel_size, vocoder.config.audio.causal
-    stages = [_local(lambda x: vocoder.norm(vocoder.embed(x)), kernel, causal, axis=2)]
-    return Chain([*stages, *(_local(block, kernel, causal) for block in vocoder.blocks)])
+    embed = _local(lambda x: vocoder.norm(vocoder.embed(x)), kernel, causal, axis=2)
+    return Chain([embed, *_blocks(vocoder.blocks, kernel, causal)])
+
+
+def _blocks(stack: nn.Module, kernel: int, causal: bool) -> list[Stage]:
+    if causal and isinstance(stack, Int8Stack):
+        return [Carried(stack)]
+    return [_local(block, kernel, causal) for block in stack.children()]
 
 
 def _local(
@@ -168,81 +187,6 @@ def _local(
 ) -> Local:
     before = reach(kernel, causal)
     return Local(layer, before, kernel - 1 - before, axis)
-
-
-class Linker:
-    """What a voice tells of its bins to sound: phases linked and refined, windows added up."""
-
-    def __init__(self, voice: LinkedVoice) -> None:
-        self.voice, self.memory = voice, PhaseMemory()
-        beside, rounds = voice.beside, voice.refinements
-        self.refine = Chain([Local(voice.refined, beside, beside) for _ in range(rounds)])
-        audio = voice.audio
-        self.hop = audio.hop_length
-        self.skipped = (audio.n_fft - audio.hop_length) // 2
-        """Samples of padding before the first that is heard."""
-        self.left = 0
-        """Samples of frames that were added and are not given yet."""
-        self.total: Tensor | None = None
-        self.weight: Tensor | None = None
-
-    def push(self, told: Told, last: bool) -> Frames:
-        """Play the next frames; return the sound `(batch, sample)` that is ready."""
-        sounds = []
-        for part in told:
-            bins = self.voice.linked(*part, self.memory)
-            sounds.append(self._add(self.refine.push(bins, False), False))
-        if last:
-            sounds.append(self._add(self.refine.push(None, True), True))
-        ready = [sound for sound in sounds if sound is not None]
-        return torch.cat(ready, 1) if ready else None
-
-    def _add(self, bins: Frames, last: bool) -> Frames:
-        """Add windows up and give what no later one reaches."""
-        voice, parts = self.voice, []
-        if bins is not None:
-            count, frames = bins.shape[1], voice.windows(bins)
-            self.left += count * self.hop
-            envelope = voice.window.square()[None, :, None].expand(1, -1, count)
-            total, weight = (add_frames(x, self.hop) for x in (frames, envelope))
-            if self.total is not None and self.weight is not None:
-                total[:, : self.total.shape[1]] += self.total
-                weight[:, : self.weight.shape[1]] += self.weight
-            ready = count * self.hop
-            parts.append(total[:, :ready] / weight[:, :ready].clamp_min(LEAST_WEIGHT))
-            self.total, self.weight = total[:, ready:], weight[:, ready:]
-        if last and self.total is not None and self.weight is not None:
-            parts.append(self.total / self.weight.clamp_min(LEAST_WEIGHT))
-        if not parts:
-            return None
-        sound = torch.cat(parts, 1)
-        cut = min(self.skipped, sound.shape[1])
-        self.skipped -= cut
-        sound = sound[:, cut : cut + self.left]
-        self.left -= sound.shape[1]
-        return sound
-
-
-class Speaker:
-    """Log-mel frames to what a vocoder tells of their bins."""
-
-    def __init__(self, vocoder: LinkedVocoder) -> None:
-        self.vocoder, self.chain = vocoder, vocoder_chain(vocoder)
-        self.waiting: Frames = None
-        """Log-mel frames that the network has not come to yet."""
-
-    def think(self, logmel: Frames, last: bool) -> Told:
-        """Take the next frames `(batch, n_mels, frame)`; tell of those that are ready."""
-        if logmel is not None:
-            parts = [part for part in (self.waiting, logmel) if part is not None]
-            self.waiting = torch.cat(parts, 2)
-        hidden = self.chain.push(None if logmel is None else scaled(logmel), last)
-        if hidden is None or self.waiting is None:
-            return ()
-        count = hidden.shape[1]
-        heard, self.waiting = self.waiting[:, :, :count], self.waiting[:, :, count:]
-        pieces = zip(hidden.split(SOUND_FRAMES, 1), heard.split(SOUND_FRAMES, 2), strict=True)
-        return (self.vocoder.join(*piece) for piece in pieces)
 
 
 class Gate:
