@@ -7,7 +7,18 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from bench.names import BUFFERS, EMBED, FILES, LIVE, RAVE, RAVE_TRAIN, READERS, TRAIN, TRAIN_VOCODER
+from bench.names import (
+    BUFFERS,
+    EMBED,
+    FILES,
+    LIVE,
+    RAVE,
+    RAVE_TRAIN,
+    READERS,
+    START,
+    TRAIN,
+    TRAIN_VOCODER,
+)
 
 Result = Mapping[str, Any]
 
@@ -49,6 +60,10 @@ def _times(stage: str, rival: str) -> Callable[[Result], float | None]:
     return lambda result: ratio(result, stage, rival)
 
 
+def _seconds(stage: str) -> Callable[[Result], float | None]:
+    return lambda result: result["stages"].get(stage, {}).get("seconds")
+
+
 BARS = (
     *(
         Bar(f"VAE training, {reader}, over RAVE v2's phase 1", 10, _times(stage, RAVE_TRAIN))
@@ -74,12 +89,13 @@ BARS = (
         Bar(
             f"live, buffers of {buffer} samples, times real time",
             wanted,
-            lambda result, buffer=buffer: speed(result, LIVE.format(buffer, "ONNX Runtime")),
+            lambda result, buffer=buffer: speed(result, LIVE.format(buffer, "PyTorch")),
             threads=(1,),
         )
         for buffer, wanted in zip(BUFFERS, (5, 20), strict=True)
     ),
     Bar("embedding of a minute, over RAVE v2's pair", 20, _times(EMBED, RAVE), threads=(1, 2)),
+    Bar("seconds to start", 2.5, _seconds(START), "{:.1f}", most=True, threads=(1, 2)),
 )
 
 

@@ -7,6 +7,7 @@ TRAIN = f"VAE training, {STEPS} steps, {{}}"
 TRAIN_VOCODER = f"vocoder training, {STEPS} steps"
 FILES = "transfer, file to file, auto"
 EMBED = "embed, file to array, auto"
+START = "start: import, and load the shipped model"
 BUFFERS = (512, 2048)
 LIVE = "live, causal model, buffers of {}, {}"
 GRIFFIN_LIM = "Griffin-Lim, fp32"

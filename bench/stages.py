@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import statistics
+import subprocess
+import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator
@@ -36,6 +38,7 @@ from bench.names import (
     RAVE_SHORT,
     RAVE_TRAIN,
     READERS,
+    START,
     TRAIN,
 )
 from bench.rivals import codecs, rave, rival_versions
@@ -116,6 +119,9 @@ def all_stages(scratch: Path, seconds: float) -> Iterator[tuple[str, Stage]]:
     yield from training_stages(config, store, files, scratch)
     yield from use_stages(config, seconds)
     yield from file_stages(scratch / "take.wav", config)
+    # Nothing is played: 1 second stands for the one start.
+    code = "import audiovae; audiovae.resolve_model()"
+    yield START, (partial(subprocess.run, [sys.executable, "-c", code], check=True), 1.0)
     if all(find_spec(name) for name in ("onnx", "onnxruntime", "onnxscript")):
         yield from live_stages(scratch)
 

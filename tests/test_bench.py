@@ -50,7 +50,7 @@ def test_a_bar_is_met_missed_or_not_measured() -> None:
     half = next(row for row in bar_rows({2: result(True)}) if "embedding" in row)
     assert half.endswith("**no**, on 2 threads |")
     alone = bar_rows({2: result(False)})
-    assert sum("| not measured on " in row for row in alone) == len(READERS) + len(BUFFERS) + 2
+    assert sum("| not measured on " in row for row in alone) == len(READERS) + len(BUFFERS) + 3
     assert not any("**no**" in row for row in alone)
 
 

@@ -19,6 +19,7 @@ from audiovae.model.latent import DiagonalGaussian
 from audiovae.model.lines import Line, Listener, Player, streams
 from audiovae.model.precision import Runner, run_in
 from audiovae.model.speaking import Told
+from audiovae.model.streaming import Frames
 
 PIECE_SECONDS = 8.0
 """Length of a piece. Longer ones waste less on context and take more memory."""
@@ -208,14 +209,25 @@ class Engine:
         Yields:
             For each piece `(frame, latent)` float32.
         """
-        size, listener = piece_samples(self.model, self.piece_seconds), Listener(self.runner.model)
-        for piece in cut(blocks, size, 0):
-            yield self._hear(listener, piece.audio * np.float32(gain), piece.last)
+        listener = Listener(self.runner.model)
+        with shared_threads() as (first, _):
+            read = self._frames(blocks, gain, listener)
+            for frames, last in ahead(read, first) if first else read:
+                yield self._tell(listener, frames, last)
+
+    def _frames(
+        self, blocks: Iterable[np.ndarray], gain: float, listener: Listener
+    ) -> Iterator[tuple[Frames, bool]]:
+        """Give what the encoder reads of each piece of a stream, and whether it is the last."""
+        for piece in cut(blocks, piece_samples(self.model, self.piece_seconds), 0):
+            with torch.inference_mode(), self.runner.context():
+                frames = listener.frames(self._tensor(piece.audio * np.float32(gain)), piece.last)
+            yield frames, piece.last
 
     @torch.inference_mode()
-    def _hear(self, listener: Listener, audio: np.ndarray, last: bool) -> np.ndarray:
+    def _tell(self, listener: Listener, frames: Frames, last: bool) -> np.ndarray:
         with self.runner.context():
-            posterior = listener.push(self._tensor(audio), last)
+            posterior = listener.tell(frames, last)
         if posterior is None:
             return np.zeros((0, self.model.config.model.latent_dim), np.float32)
         return posterior.mean[0].T.float().cpu().numpy()

@@ -27,15 +27,21 @@ class Listener:
         self.windows = Windows(model.features, stride)
         self.encoder = encoder_chain(model)
 
-    def push(self, audio: Tensor, last: bool) -> DiagonalGaussian | None:
-        """Hear the next `audio (batch, sample)`; return the frames that are ready."""
+    def frames(self, audio: Tensor, last: bool) -> Frames:
+        """Take the next `audio (batch, sample)`; return what the encoder is to read of it."""
         frames = self.windows.push(audio, last)
-        if frames is not None and not self.model.waveform:
-            frames = self.model.normalised(frames)
+        return frames if frames is None or self.model.waveform else self.model.normalised(frames)
+
+    def tell(self, frames: Frames, last: bool) -> DiagonalGaussian | None:
+        """Read what `frames` returned; return the frames of the posterior that are ready."""
         told = self.encoder.push(frames, last)
         if told is None:
             return None
         return self.model.rounded(DiagonalGaussian.from_parameters(told.transpose(1, 2)))
+
+    def push(self, audio: Tensor, last: bool) -> DiagonalGaussian | None:
+        """Hear the next `audio (batch, sample)`; return the frames that are ready."""
+        return self.tell(self.frames(audio, last), last)
 
 
 class Player:
