@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated, Literal
@@ -78,6 +79,7 @@ class Transfer:
         )
         blend = parse_blend(self.blend)
         found = self.common.find()
+        started = time.perf_counter()
         written = transfer_files(
             self.inputs,
             self.to,
@@ -93,7 +95,8 @@ class Transfer:
             shift = f", source shifted by {one.transposed:g} semitones" if one.transposed else ""
             clipped = f", {one.clipped} samples cut to full scale" if one.clipped else ""
             lines.append(f"{one.path}{shift}{clipped}")
-        return Report(lines, {"model": found.note, "files": written})
+        said, pace = _pace([one.seconds for one in written], started)
+        return Report([*lines, said], {"model": found.note, "files": written, **pace})
 
 
 @dataclass(kw_only=True)
@@ -117,11 +120,22 @@ class Embed:
         from audiovae.apps.embed_files import embed_files, encoder_metadata
 
         encoder = Encoder(self.common.find().model, precision=self.common.precision)
+        started = time.perf_counter()
         written = embed_files(
             encoder, self.inputs, self.output, pool=self.pool, format=self.format, progress=True
         )
         lines = [f"{w.source}: {w.frames} x {w.dimension} in {w.path}" for w in written]
-        return Report(lines, {**encoder_metadata(encoder), "files": written})
+        said, pace = _pace([one.seconds for one in written], started)
+        return Report([*lines, said], {**encoder_metadata(encoder), "files": written, **pace})
+
+
+def _pace(lengths: list[float], started: float) -> tuple[str, dict[str, float]]:
+    """Say how fast files of some seconds each were done since `started`."""
+    elapsed, audio = time.perf_counter() - started, sum(lengths)
+    times = audio / elapsed
+    text = f"{len(lengths)} file{'s' * (len(lengths) != 1)}, {audio:.1f} s of audio"
+    facts = {"seconds": round(audio, 3), "times_real_time": round(times, 2)}
+    return f"{text}: {times:.1f} times real time", facts
 
 
 @dataclass(kw_only=True)
