@@ -68,18 +68,21 @@ def clocked(stream: Stream | GraphStream, played: Played) -> Callable[[np.ndarra
 def play_file(stream: Stream | GraphStream, source: Path, output: Path, buffer: int) -> Played:
     """Play a file through a stream as a sound card would, buffer by buffer, as fast as it goes.
 
-    The output is as long as the input and later by the stream's latency. Raises `AudioError` on a
-    file that is no sound, and on an output that is the input.
+    The output is later than the input by the stream's latency, and longer by as much. Raises
+    `AudioError` on a file that is no sound, and on an output that is the input.
     """
     info = probe(source)
     played = Played(buffer, stream.sample_rate)
     push = clocked(stream, played)
     sound = Puller(FileSource(info).blocks(stream.sample_rate))
     frames = -(-info.frames * stream.sample_rate // info.sample_rate)
+    left = frames + stream.latency_samples
     with Writer(output, stream.sample_rate, info.channels, [source]) as writer:
-        for start in range(0, frames, buffer):
-            made = push(sound.take(buffer))
-            writer.append(made[:, : frames - start])
+        for _ in range(0, frames, buffer):
+            made = push(sound.take(buffer))[:, :left]
+            writer.append(made)
+            left -= made.shape[1]
+        writer.append(stream.finish()[:, :left])
     return played
 
 
