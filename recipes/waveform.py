@@ -1,9 +1,9 @@
 """Raw audio in, raw audio out, beside log-mels and a vocoder: the same data, the same time.
 
-    python recipes/waveform.py renders runs/waveform --minutes 60 --test held-out
+    python recipes/waveform.py renders runs/waveform --minutes 45 --test held-out
 
-The renders are aligned ones (recipes/README.md). Both begin from nothing: a third of the time with
-a high log floor, the rest with that of the presets. The vocoder is the shipped one.
+The renders are aligned ones (recipes/README.md). Both go on from one sketch, a third of the time
+with log-mels and a high log floor. The log-mel model plays through the shipped vocoder.
 """
 
 import argparse
@@ -28,20 +28,19 @@ def main() -> None:
     parser.add_argument("--steps", type=int, help="instead of minutes, for each")
     parser.add_argument("--test", type=Path, help="folder that data/transfer_test.py made")
     args = parser.parse_args()
-    store = args.output / "store"
+    store, sketch = args.output / "store", args.output / "sketch"
     print(audiovae.prepare(args.renders, store, valid=0.05, level=-20.0).table())
+
+    def train(run: Path, share: float, init: Path | None, settings: dict[str, object]) -> None:
+        steps, minutes = args.steps and round(share * args.steps), share * args.minutes
+        budget = {"steps": steps} if steps else {"minutes": minutes}
+        config = audiovae.load_config("aligned", settings)
+        audiovae.train(store, run, config, domains=args.domains, init=init, **budget)
+
+    train(sketch, 1 / 3, None, {"audio.log_floor": 3e-4})
     for features in args.features:
-        settings = {"audio.features": features, "objective.stft_weight": VOICES}
-        sketch, run = (args.output / f"{features}-{part}" for part in ("sketch", "model"))
-        init = None
-        for place, share, floor in ((sketch, 1 / 3, 3e-4), (run, 2 / 3, 1e-5)):
-            own_ramp = 0.0 if init else 0.35
-            changes = settings | {"audio.log_floor": floor, "training.own_ramp": own_ramp}
-            config = audiovae.load_config("aligned", changes)
-            minutes, steps = share * args.minutes, args.steps and round(share * args.steps)
-            budget = {"steps": steps} if steps else {"minutes": minutes}
-            audiovae.train(store, place, config, domains=args.domains, init=init, **budget)
-            init = place
+        run, settings = args.output / features, {"objective.stft_weight": VOICES}
+        train(run, 2 / 3, sketch, settings | {"audio.features": features, "training.own_ramp": 0.0})
         if args.test:
             model, report = audiovae.resolve_model(run), args.output / f"{features}-report"
             measured = audiovae.evaluate(model, args.test, report, scope="quick", progress=True)

@@ -60,7 +60,7 @@ def test_waveforms_and_log_mels_are_trained_and_judged(tmp_path: Path) -> None:
     )  # fmt: skip
     for features in ("waveform", "logmel"):
         assert f"{features}: transfer, log-spectral distance " in said
-        header = json.loads((run / f"{features}-model" / "checkpoint" / "config.json").read_text())
+        header = json.loads((run / features / "checkpoint" / "config.json").read_text())
         assert header["config"]["audio"]["features"] == features
         assert header["provenance"]["init"]["steps"] == 1
 

@@ -97,6 +97,8 @@ class AudioVAE(nn.Module):
             self.register_buffer(f"feature_{name}", values[:, None], persistent=False)
         self.register_buffer("latent_noise", None, persistent=False)
         self.hear_noise(torch.tensor(self.statistics.noise))
+        if self.encoder.front is not None:
+            self.encoder.front.normalise(self.feature_mean, self.feature_std)
         self.domains: list[str] = []
         for domain in domains:
             self.add_decoder(domain)

@@ -2,55 +2,52 @@
 
 from __future__ import annotations
 
-import math
-
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from audiovae.audio.features import LEAST_POWER, mel_filters, multiply_banded, stripes
 from audiovae.config import AudioConfig, Config
 from audiovae.model.blocks import Downsample, FrameConv, Pointwise, Stack, reach
 from audiovae.model.latent import DiagonalGaussian
 
 
 class Filterbank(nn.Module):
-    """A learned filterbank on windows of raw audio: log amplitude of pairs of filters.
+    """Learned filters on the spectra of raw audio: normalised log amplitudes of bands.
 
-    It begins as cosines and sines at mel-spaced frequencies in Gaussian envelopes, short where the
-    frequencies lie far apart (as in LEAF, Zeghidour et al., 2021), and is free to become another.
+    It begins as the mel filters, so that what was learned from log-mels is a start, and is free to
+    weigh each band's bins and to place each band anew. Filters learned on the samples themselves
+    were a start from nothing: see docs/lab-notes.md.
     """
 
-    gain: Tensor
+    begin: Tensor
 
     def __init__(self, audio: AudioConfig) -> None:
         super().__init__()
-        self.log_floor = audio.log_floor
-        self.filters = nn.Linear(audio.n_fft, 2 * audio.n_mels, bias=False)
-        edges = torch.linspace(0.0, 1.0, audio.n_mels + 1)
-        # Evenly spaced below 1 kHz, by a constant ratio above: about Slaney's scale.
-        knee = 1000.0 / audio.mel_f_max
-        ratio = torch.exp((edges - 0.3) / 0.7 * -math.log(knee)) * 1000.0
-        frequency = torch.where(edges < 0.3, edges / 0.3 * 1000.0, ratio)
-        apart, frequency = frequency.diff()[:, None], frequency[1:, None]
-        seconds = (torch.arange(audio.n_fft) - (audio.n_fft - 1) / 2) / audio.sample_rate
-        # Neighbours meet where each has lost half of its power.
-        envelope = torch.exp(-0.5 * (math.pi * apart * seconds / math.sqrt(math.log(2.0))) ** 2)
-        phase = 2 * math.pi * frequency * seconds
-        with torch.no_grad():
-            pair = torch.cat([envelope * phase.cos(), envelope * phase.sin()])
-            self.filters.weight.copy_(pair)
-        # Weights of unit scale, as an optimiser's steps are; a full-scale sine still gives 1.
-        heard = (envelope * torch.hann_window(audio.n_fft)).sum(dim=1) / 2
-        self.register_buffer("gain", 1 / heard[:, None], persistent=False)
+        self.log_floor, self.scale = audio.log_floor, 2 / audio.n_fft
+        self.register_buffer("begin", mel_filters(audio).T.contiguous(), persistent=False)
+        self.stripes = stripes(self.begin)
+        self.weights = nn.Parameter(torch.zeros(audio.n_bins, audio.n_mels))
+        """Logarithms of what the mel filters' entries are multiplied by, `(bin, band)`."""
+        self.mean = nn.Parameter(torch.full((audio.n_mels,), -5.0))
+        self.deviation = nn.Parameter(torch.full((audio.n_mels,), 2.0))
+
+    @torch.no_grad()
+    def normalise(self, mean: Tensor, std: Tensor) -> None:
+        """Begin with the corpus' mean and deviation of each band, `(n_mels, 1)`."""
+        self.mean.copy_(mean[:, 0])
+        self.deviation.copy_(std[:, 0])
 
     def forward(self, frames: Tensor) -> Tensor:
         """Map windows `(batch, n_fft, frame)` to `(batch, n_mels, frame)` of about unit scale."""
         # In bf16 the loud would drown the quiet.
         with torch.autocast(frames.device.type, enabled=False):
-            heard = self.filters(frames.float().transpose(1, 2)).transpose(1, 2)
-        cosine, sine = heard.chunk(2, dim=1)
-        power = (cosine.square() + sine.square()) * self.gain.square() + self.log_floor**2
-        return 0.2 * power.log() + 2.0
+            spectra = torch.fft.rfft(frames.float(), dim=1).transpose(1, 2) * self.scale
+            power = spectra.real.square() + spectra.imag.square()
+            bins = power.clamp_min(LEAST_POWER).sqrt()
+            bands = multiply_banded(bins, self.begin * self.weights.exp(), self.stripes)
+            logs = bands.clamp_min(self.log_floor).log()
+            return ((logs - self.mean) / self.deviation).transpose(1, 2)
 
 
 class ConvNeXtEncoder(nn.Module):

@@ -154,7 +154,8 @@ def start_model(
     The encoder, and the decoders of domains by the same name, are taken over; a new domain's
     decoder starts from the first of them, and so does what decoders share where those of `init`
     share nothing. The statistics are those of `init`, unless its log floor is another one: what
-    was learned with a high floor is a start for a lower one, and so it is for another likelihood.
+    was learned with a high floor is a start for a lower one, and so it is for another likelihood,
+    and what was learned from log-mels for raw audio, whose filters begin as theirs.
     Raises `ConfigError` when anything else of the audio contract or the networks differs.
     """
     with torch.random.fork_rng(devices=[]):
@@ -162,8 +163,8 @@ def start_model(
         if init is None:
             return AudioVAE(config, domains, statistics)
         old = load_model(checkpoint_folder(init))
-        floor = config.audio.log_floor
-        lowered = dataclasses.replace(old.config.audio, log_floor=floor)
+        floor, features = config.audio.log_floor, config.audio.features
+        lowered = dataclasses.replace(old.config.audio, log_floor=floor, features=features)
         judged = dataclasses.replace(old.config.model, likelihood=config.model.likelihood)
         if old.shared is None:
             judged = dataclasses.replace(judged, share=config.model.share)
@@ -174,7 +175,7 @@ def start_model(
                 )
         kept = old.config.audio.log_floor == floor
         model = AudioVAE(config, domains, old.statistics if kept else statistics)
-    model.encoder.load_state_dict(old.encoder.state_dict())
+    _take_over(model.encoder, old.encoder)
     if model.shared is not None:
         _take_over(model.shared, old.shared or old.decoder(old.domains[0]))
     for domain in domains:
