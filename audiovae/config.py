@@ -63,6 +63,11 @@ class ObjectiveConfig:
     """Share of the steps over which beta rises from 0."""
     free_bits: float = 0.0
     """Nats a latent dimension and latent frame that the KL term leaves free."""
+    match: Literal["kl", "adversarial", "mmd"] = "kl"
+    """What holds z to the prior: the ELBO's divergence, a critic of latent frames as in an
+    adversarial autoencoder, or the maximum mean discrepancy, as in an InfoVAE."""
+    match_weight: float = 30.0
+    """Weight of the latter two after `beta_warmup`; `beta` is that of the first."""
     confusion: Literal["adversarial", "mmd", "none"] = "adversarial"
     """What removes the domain from the latent."""
     confusion_weight: float = 60.0
@@ -75,7 +80,7 @@ class ObjectiveConfig:
     """Weight of what waveform decoders tell of amplitudes and phases beside the log-mel."""
 
     def __post_init__(self) -> None:
-        weights = ("confusion_weight", "agreement_weight", "stft_weight")
+        weights = ("match_weight", "confusion_weight", "agreement_weight", "stft_weight")
         for name in ("beta", "free_bits", *weights):
             require(getattr(self, name) >= 0, f"{name} must not be negative")
         for name in ("beta_warmup", "confusion_ramp"):
@@ -155,6 +160,11 @@ class Config:
         require(
             self.objective.agreement_weight == 0 or self.training.pairing == "aligned",
             "agreement_weight needs training.pairing = aligned: nothing else is heard twice",
+        )
+        require(
+            self.model.posterior == "gaussian" or self.objective.match != "kl",
+            "a deterministic posterior has no KL divergence: set objective.match to adversarial "
+            "or mmd",
         )
         require(
             self.training.translated_share == 0

@@ -92,11 +92,18 @@ class ModelConfig:
     share: Literal["none", "trunk", "film"] = "none"
     """What decoders share: nothing, the blocks at the latent rate, or all but a scale and shift."""
     likelihood: Literal["laplace", "gaussian"] = "laplace"
+    posterior: Literal["gaussian", "deterministic"] = "gaussian"
+    """`deterministic`: z is what the encoder says, as in a plain or an adversarial autoencoder."""
+    prior: Literal["standard", "mixture", "vamp"] = "standard"
+    """What z is held to: N(0, 1), a mixture of learned Gaussians, or of learned posteriors."""
+    prior_components: int = 32
+    """Of the mixtures."""
 
     def __post_init__(self) -> None:
         for name in ("latent_dim", "latent_stride", "encoder_width", "decoder_width", "expansion"):
             require(getattr(self, name) > 0, f"{name} must be positive")
         require(self.kernel_size % 2 == 1, "kernel_size must be odd")
+        require(self.prior_components > 0, "prior_components must be positive")
         for name in ("encoder_blocks", "decoder_blocks"):
             require(min(getattr(self, name)) >= 0, f"{name} must not be negative")
 

@@ -87,6 +87,8 @@ class Engine:
     """`fp32`, `bf16`, `int8`, or `auto`: the fastest of them here."""
     piece_seconds: float | None = None
     """Length of a piece; chosen by the vocoder when left out."""
+    component: int = 0
+    """Of the prior, that `play` draws from."""
 
     def convert(
         self, blocks: Iterable[np.ndarray], voices: Sequence[Voice], gain: float = 1.0
@@ -233,7 +235,7 @@ class Engine:
         return posterior.mean[0].T.float().cpu().numpy()
 
     def play(self, length: int, voice: Voice, smooth: float = 0.0) -> Iterator[np.ndarray]:
-        """Play `length` latent frames of the prior N(0, temperature²).
+        """Play `length` latent frames of a component of the prior, its deviation scaled.
 
         Args:
             length: latent frames.
@@ -265,11 +267,13 @@ class Engine:
             z = self._prior(first, last - first, smooth)
             yield joiner.push(self._play_piece(z, voice, kept), extra * hop)
 
+    @torch.inference_mode()
     def _prior(self, start: int, frames: int, smooth: float) -> Tensor:
         """Return z of the prior, `(1, latent, frame)`."""
         dimensions = self.model.config.model.latent_dim
-        path = prior_path(self.seed, dimensions, start, frames, smooth)
-        return (self.temperature * path)[None].to(self.model.device)
+        path = self.temperature * prior_path(self.seed, dimensions, start, frames, smooth)
+        model = self.model
+        return model.prior.place(path.to(model.device), self.component, model.encoder)[None]
 
     @torch.inference_mode()
     def _play_on(self, player: Player, z: Tensor, last: bool) -> np.ndarray:

@@ -34,6 +34,8 @@ class GenerateSettings:
     """Standard deviation of a Gaussian window along time, in seconds; 0 for none."""
     seed: int = 0
     precision: str = "auto"
+    component: int = 0
+    """Of a mixture prior, counted from 0; the standard prior has one."""
 
     def __post_init__(self) -> None:
         check_ranges(self, seconds=(0.01, MOST_SECONDS), temperature=(0, 10), smooth=(0, 10))
@@ -52,8 +54,13 @@ class Generated:
 def _play(model: AudioVAE, voice: Voice, settings: GenerateSettings) -> Iterator[np.ndarray]:
     """Give sound `(1, sample)`, in all as long as asked."""
     config = model.config
-    wanted = round(settings.seconds * config.audio.sample_rate)
-    engine = Engine(model, settings.temperature, settings.seed, settings.precision)
+    wanted, components = round(settings.seconds * config.audio.sample_rate), model.prior.components
+    if not 0 <= settings.component < components:
+        has = "component 0 alone" if components == 1 else f"components 0 to {components - 1}"
+        raise UserError(f"component is {settings.component}; this model's prior has {has}")
+    engine = Engine(
+        model, settings.temperature, settings.seed, settings.precision, None, settings.component
+    )
     frames = -(-wanted // config.latent_hop)
     for block in engine.play(frames, voice, settings.smooth * config.latent_rate):
         yield block[:, :wanted]

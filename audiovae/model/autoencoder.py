@@ -20,6 +20,7 @@ from audiovae.model.encoder import ENCODERS
 from audiovae.model.griffin_lim import GriffinLim
 from audiovae.model.latent import DiagonalGaussian
 from audiovae.model.presence import SILENCE_HOPS, SMOOTHED, gates, hop_peaks
+from audiovae.model.priors import PRIORS
 from audiovae.model.vocoder import LinkedVocoder
 from audiovae.model.voice import LinkedVoice
 
@@ -91,6 +92,7 @@ class AudioVAE(nn.Module):
         self.decoders = nn.ModuleDict()
         self.vocoder: LinkedVocoder | None = None
         self.griffin_lim = GriffinLim(config)
+        self.prior = PRIORS[config.model.prior](config)
         self.provenance: dict[str, Any] = {}
         for name in ("mean", "std"):
             values = torch.tensor(getattr(self.statistics, name), dtype=torch.float32)

@@ -31,6 +31,24 @@ class DomainCritic(nn.Module):
         return self.net(z)
 
 
+class LatentCritic(nn.Module):
+    """Tell frames of the posterior from frames of the prior: Makhzani et al. (2015)."""
+
+    def __init__(self, latent_dim: int, width: int = 256) -> None:
+        super().__init__()
+        self.net = nn.Sequential(
+            nn.Linear(latent_dim, width),
+            nn.LeakyReLU(0.2),
+            nn.Linear(width, width),
+            nn.LeakyReLU(0.2),
+            nn.Linear(width, 1),
+        )
+
+    def forward(self, frames: Tensor) -> Tensor:
+        """Map `(frame, latent)` to log odds of the prior, `(frame,)`."""
+        return self.net(frames)[:, 0]
+
+
 def mmd(groups: Sequence[Tensor], most: int = 256) -> Tensor:
     """Mean squared maximum mean discrepancy between each group of samples and all others.
 

@@ -90,7 +90,12 @@ class ConvNeXtEncoder(nn.Module):
             features = F.pad(features, (0, missing), mode="replicate")
         hidden = self.slow(self.down(self.fast(self.embed(features))))
         parameters = self.head(self.norm(hidden)).transpose(1, 2)
-        return DiagonalGaussian.from_parameters(parameters)
+        return self.posterior(parameters)
+
+    def posterior(self, parameters: Tensor) -> DiagonalGaussian:
+        """Return the posterior of what the head gives, `(batch, 2 * latent, frame)`."""
+        certain = self.config.model.posterior == "deterministic"
+        return DiagonalGaussian.from_parameters(parameters, certain)
 
 
 ENCODERS = {"convnext": ConvNeXtEncoder}

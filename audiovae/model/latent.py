@@ -35,9 +35,15 @@ class DiagonalGaussian:
     logvar: Tensor
 
     @classmethod
-    def from_parameters(cls, parameters: Tensor) -> DiagonalGaussian:
-        """Split `(batch, 2 * latent, frame)` into mean and log-variance."""
+    def from_parameters(cls, parameters: Tensor, certain: bool = False) -> DiagonalGaussian:
+        """Split `(batch, 2 * latent, frame)` into mean and log-variance.
+
+        Where it is `certain`, the log-variance is the least there is: a sample is the mean but for
+        a quarter of a hundredth.
+        """
         mean, logvar = parameters.float().chunk(2, dim=1)
+        if certain:
+            return cls(mean, torch.full_like(mean, LOGVAR_RANGE[0]))
         return cls(mean, logvar.clamp(*LOGVAR_RANGE))
 
     @property

@@ -37,7 +37,7 @@ class Listener:
         told = self.encoder.push(frames, last)
         if told is None:
             return None
-        return self.model.rounded(DiagonalGaussian.from_parameters(told.transpose(1, 2)))
+        return self.model.rounded(self.model.encoder.posterior(told.transpose(1, 2)))
 
     def push(self, audio: Tensor, last: bool) -> DiagonalGaussian | None:
         """Hear the next `audio (batch, sample)`; return the frames that are ready."""

@@ -86,6 +86,8 @@ def _parts(model: AudioVAE) -> dict[str, nn.Module]:
         parts[f"decoders/{quote(domain, safe=' ')}.safetensors"] = model.decoder(domain)
     if model.vocoder is not None:
         parts[VOCODER] = model.vocoder
+    if not model.prior.exact:
+        parts["prior.safetensors"] = model.prior
     return parts
 
 

@@ -21,11 +21,10 @@ from audiovae.model.autoencoder import AudioVAE, Output
 from audiovae.model.critics import DomainCritic, mmd
 from audiovae.model.precision import autocast
 from audiovae.training.feed import Clips, Feed
+from audiovae.training.matching import Matching
 from audiovae.training.objective import (
     confusion_bound,
     disagreement,
-    kl_by_dimension,
-    kl_term,
     negative_log_likelihood,
     ramp,
     total,
@@ -148,12 +147,13 @@ class VAETask:
             torch.manual_seed(settings.seed)
             critic = DomainCritic(self.config.model.latent_dim, max(2, len(self.sources)))
         self.critic = critic.to(self.device)
+        self.matching = Matching(model, self.config, steps)
         critic_rate = settings.critic_learning_rate
         critic_group = [(list(critic.parameters()), critic_rate)]
         self.critic_optimiser = Optimiser(critic_group, settings, steps, betas=(0.5, 0.99))
 
     def terms(
-        self, output: Output, targets: Mapping[str, Tensor], seed: int
+        self, output: Output, targets: Mapping[str, Tensor], step: int, seed: int
     ) -> tuple[dict[str, Tensor], dict[str, float]]:
         """Return the terms of the objective, and the figures to log."""
         config, model = self.config, self.model
@@ -165,18 +165,15 @@ class VAETask:
             scale, kind = model.decoder(domain).scale, config.model.likelihood
             nats.append(negative_log_likelihood(wanted, made, scale, kind).mean())
             errors.append((wanted - made).detach().abs().mean())
-        by_dimension = kl_by_dimension([output.posterior])
-        stride = config.model.latent_stride
-        terms = {
-            "reconstruction": torch.stack(nats).mean(),
-            "kl": kl_term(by_dimension, config.objective.free_bits, stride),
-        }
+        terms = {"reconstruction": torch.stack(nats).mean()}
+        terms[config.objective.match], told = self.matching.term(output, step)
         if self.voices is not None:
-            told = self.voices(model, output.hidden, targets, seed)
-            terms["links"] = told * config.audio.n_mels
+            links = self.voices(model, output.hidden, targets, seed)
+            terms["links"] = links * config.audio.n_mels
         with torch.no_grad():
-            raw = terms["reconstruction"] + by_dimension.sum() / stride
-        return terms, {"elbo": -float(raw), "mel_error": float(torch.stack(errors).mean())}
+            raw = terms["reconstruction"] + self.matching.divergence(output)
+        told |= {"elbo": -float(raw), "mel_error": float(torch.stack(errors).mean())}
+        return terms, told
 
     def confusion(self, output: Output, sources: Tensor) -> Tensor:
         """Return the confusion term: what z still says of the domains `sources (row,)`."""
@@ -211,7 +208,7 @@ class VAETask:
                 if config.objective.confusion == "adversarial":
                     seen = standardised(output.posterior.mean.detach())
                     figures["critic_accuracy"] = self._train_critic(step, seen, sources)
-                terms, logged = self.terms(output, clips.targets, clips.seed)
+                terms, logged = self.terms(output, clips.targets, position, clips.seed)
                 if config.objective.confusion != "none":
                     terms["confusion"] = self.confusion(output, sources)
                 if config.objective.agreement_weight:
@@ -224,6 +221,7 @@ class VAETask:
             figures |= {k: float(v.detach()) for k, v in terms.items()} | logged
             figures["loss"] = float(loss.detach())
         self.critic.zero_grad(set_to_none=True)
+        self.matching.clear()
         figures["norm"] = self.optimiser.apply(step, losses)
         figures["dropped_steps"] = self.optimiser.bad_steps
         self.average.update(step)
@@ -279,6 +277,7 @@ class VAETask:
             "optimiser": self.optimiser.state_dict(),
             "critic": self.critic.state_dict(),
             "critic_optimiser": self.critic_optimiser.state_dict(),
+            "matching": self.matching.state_dict(),
         }
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
@@ -289,6 +288,7 @@ class VAETask:
         self.optimiser.load_state_dict(state["optimiser"])
         self.critic.load_state_dict(state["critic"])
         self.critic_optimiser.load_state_dict(state["critic_optimiser"])
+        self.matching.load_state_dict(state["matching"])
 
     def describe(self, run: Path, **facts: Any) -> None:
         """Set where checkpoints go and what they say of their origin."""

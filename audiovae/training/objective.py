@@ -107,9 +107,10 @@ def ramp(step: int, steps: int, share: float) -> float:
 
 def weights_at(config: ObjectiveConfig, step: int, steps: int, waveform: bool) -> dict[str, float]:
     """Return the weight of each term at a step."""
+    held = config.beta if config.match == "kl" else config.match_weight
     weights = {
         "reconstruction": 1.0,
-        "kl": config.beta * ramp(step, steps, config.beta_warmup),
+        config.match: held * ramp(step, steps, config.beta_warmup),
     }
     if config.confusion != "none":
         weights["confusion"] = config.confusion_weight * ramp(step, steps, config.confusion_ramp)

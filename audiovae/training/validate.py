@@ -12,6 +12,7 @@ from audiovae.corpus.loader import Loader
 from audiovae.metrics import probe as probes
 from audiovae.model.autoencoder import AudioVAE
 from audiovae.model.latent import DiagonalGaussian
+from audiovae.model.priors import divergence
 from audiovae.training.objective import (
     active_units,
     kl_by_dimension,
@@ -58,7 +59,7 @@ class Validation:
                     transfers.append((made - wanted[domain]).abs().mean())
         every = [p for parts in posteriors.values() for p in parts]
         dimensions = kl_by_dimension(every)
-        kl = float(dimensions.sum()) / model.config.model.latent_stride
+        kl = float(self._divergence(every)) / model.config.model.latent_stride
         reconstruction = float(torch.stack(nats).mean())
         frames = {
             d: torch.cat([p.mean.transpose(1, 2).flatten(0, 1) for p in parts])
@@ -78,6 +79,16 @@ class Validation:
             figures["transfer_error"] = float(torch.stack(transfers).mean())
         figures["score"] = figures.get("transfer_error", -figures["elbo"])
         return figures
+
+    def _divergence(self, posteriors: list[DiagonalGaussian]) -> Tensor:
+        """Return the mean KL divergence to the model's prior in nats a latent frame."""
+        drawn = torch.Generator().manual_seed(0)
+        nats = []
+        for posterior in posteriors:
+            noise = torch.randn(posterior.mean.shape, generator=drawn).to(posterior.mean.device)
+            z = posterior.sample(noise)
+            nats.append(divergence(self.model.prior, posterior, z, self.model.encoder).mean())
+        return torch.stack(nats).mean()
 
 
 def probe(groups: list[Tensor]) -> float:

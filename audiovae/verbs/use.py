@@ -154,6 +154,8 @@ class Generate:
     """Scale of the sample."""
     smooth: float = 0.1
     """Seconds over which neighbouring frames are tied together."""
+    component: int = 0
+    """Of a mixture prior: which to draw from."""
     format: Format = "wav"
     """Of what is written."""
 
@@ -164,7 +166,12 @@ class Generate:
         from audiovae.apps.generate import GenerateSettings, generate_files
 
         settings = GenerateSettings(
-            self.seconds, self.temperature, self.smooth, self.common.seed, self.common.precision
+            self.seconds,
+            self.temperature,
+            self.smooth,
+            self.common.seed,
+            self.common.precision,
+            self.component,
         )
         blend = parse_blend(self.blend)
         found = self.common.find()
