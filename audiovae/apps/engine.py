@@ -119,10 +119,7 @@ class Engine:
     def _convert_stream(
         self, blocks: Iterable[np.ndarray], voices: Sequence[Voice], gain: float
     ) -> Iterator[list[np.ndarray]]:
-        """Play a stream with a model whose layers keep what they need of the past.
-
-        With more than one thread, networks run ahead of what makes their frames into sound.
-        """
+        """Play a stream; on several threads networks run ahead of what makes frames into sound."""
         lines: dict[int, Line] = {}
         with shared_threads() as (first, _):
             heard = self._hear_stream(blocks, voices, gain, lines)

@@ -99,8 +99,7 @@ class AudioVAE(nn.Module):
             self.register_buffer(f"feature_{name}", values[:, None], persistent=False)
         self.register_buffer("latent_noise", None, persistent=False)
         self.hear_noise(torch.tensor(self.statistics.noise))
-        if self.encoder.front is not None:
-            self.encoder.front.normalise(self.feature_mean, self.feature_std)
+        self.encoder.begin(self.feature_mean, self.feature_std)
         self.domains: list[str] = []
         for domain in domains:
             self.add_decoder(domain)
@@ -140,8 +139,8 @@ class AudioVAE(nn.Module):
     def encode(self, audio: Tensor) -> DiagonalGaussian:
         """Map `audio (batch, sample)` in plus or minus 1 to the posterior of z.
 
-        Mean and log-variance are `(batch, latent, ceil(ceil(sample / hop) / stride))`. The mean is
-        rounded to what decoders were trained to tell apart, see `DiagonalGaussian.rounded`.
+        Mean and log-variance are `(batch, latent, ceil(ceil(sample / hop) / stride))`; the mean
+        is rounded to what decoders tell apart, see `DiagonalGaussian.rounded`.
         """
         return self.rounded(self.encoder(self.read(audio)))
 
@@ -196,8 +195,7 @@ class AudioVAE(nn.Module):
 
     def playable(self, features: Tensor) -> Tensor:
         """Bound log-mel frames as sound bounds them: a decoder may say less than the floor."""
-        floor = math.log(self.config.audio.log_floor)
-        return features.clamp(floor, LOUDEST)
+        return features.clamp(math.log(self.config.audio.log_floor), LOUDEST)
 
     def vocode(self, features: Tensor) -> Tensor:
         """Map what `decode` returns to sound, `(batch, frame * hop_length)`."""

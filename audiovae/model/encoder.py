@@ -32,12 +32,6 @@ class Filterbank(nn.Module):
         self.mean = nn.Parameter(torch.full((audio.n_mels,), -5.0))
         self.deviation = nn.Parameter(torch.full((audio.n_mels,), 2.0))
 
-    @torch.no_grad()
-    def normalise(self, mean: Tensor, std: Tensor) -> None:
-        """Begin with the corpus' mean and deviation of each band, `(n_mels, 1)`."""
-        self.mean.copy_(mean[:, 0])
-        self.deviation.copy_(std[:, 0])
-
     def forward(self, frames: Tensor) -> Tensor:
         """Map windows `(batch, n_fft, frame)` to `(batch, n_mels, frame)` of about unit scale."""
         # In bf16 the loud would drown the quiet.
@@ -68,6 +62,13 @@ class ConvNeXtEncoder(nn.Module):
         self.head = Pointwise(width, 2 * model.latent_dim)
         # Begin with a narrow posterior: at unit variance the decoder would first learn to ignore z.
         nn.init.constant_(self.head.bias[model.latent_dim :], -4.0)
+
+    @torch.no_grad()
+    def begin(self, mean: Tensor, std: Tensor) -> None:
+        """Let a filterbank begin with the corpus' mean and deviation of bands, `(n_mels, 1)`."""
+        if self.front is not None:
+            self.front.mean.copy_(mean[:, 0])
+            self.front.deviation.copy_(std[:, 0])
 
     @property
     def context_frames(self) -> int:
