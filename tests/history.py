@@ -33,3 +33,11 @@ def curved(count: int, seed: int, dimension: int = 6) -> torch.Tensor:
     phases = torch.arange(dimension, dtype=torch.float64)
     noise = torch.randn(count, dimension, generator=generator, dtype=torch.float64)
     return torch.sin(2.5 * way + phases) + 0.2 * noise
+
+
+def corners(count: int, seed: int) -> torch.Tensor:
+    """Frames about four points of the plane, which no one Gaussian tells well."""
+    generator = seeded(seed)
+    points = torch.tensor([[2.0, 2.0], [2.0, -2.0], [-2.0, 1.0], [-1.0, -2.0]], dtype=torch.float64)
+    chosen = points[torch.randint(4, (count,), generator=generator)]
+    return chosen + 0.3 * torch.randn(count, 2, generator=generator, dtype=torch.float64)

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 import torch
-from history import curved, history, seeded
+from history import corners, history, seeded
 from torch import Tensor
 from torch.distributions import Normal
 
@@ -178,17 +178,17 @@ def test_reverse_annealing_is_careful_and_near(parts: SimpleNamespace) -> None:
 
 @pytest.mark.parametrize("persistent", [False, True])
 def test_training_raises_the_exact_likelihood(parts: SimpleNamespace, persistent: bool) -> None:
-    data = curved(2000, 0, dimension=2)
+    data = corners(1000, 0)
     machine = parts.rbm.GaussianRBM(2, 8, seeded()).double()
     parts.rbm.start_from(machine, data)
-    before = float(machine.log_weight(data).mean()) - machine.log_z()
+    plain = Normal(data.mean(0), data.std(0)).log_prob(data).sum(1).mean()
     parts.rbm.fit_rbm(
-        machine, data, steps=600, rate=1e-2, gibbs=1, persistent=persistent, generator=seeded(1)
+        machine, data, steps=300, rate=1e-2, persistent=persistent, generator=seeded(1)
     )
-    after = float(machine.log_weight(data).mean()) - machine.log_z()
-    assert after > before + 0.5
-    # The variances are learned: the noise of the curve, not the spread of the data.
-    assert bool((machine.log_variance.exp() < 0.5 * data.var(0)).all())
+    machine.requires_grad_(False)
+    assert float(machine.log_weight(data).mean()) - machine.log_z() > float(plain) + 0.5
+    # The variances are learned: the noise about the corners, not the spread of the data.
+    assert bool((machine.log_variance.exp() < 0.4 * data.var(0)).all())
 
 
 def test_weights_without_bound_are_reported(parts: SimpleNamespace) -> None:
@@ -210,33 +210,26 @@ def test_bounds_of_a_belief_net_are_below_the_truth(parts: SimpleNamespace) -> N
     by_hand = components.log_prob(seen[:, None]).sum(2) + top.log_softmax(0)
     torch.testing.assert_close(exact, by_hand.logsumexp(1))
     truth = float(exact.mean())
-    bounds = [float(net.bound(seen, log_z, k, seeded(k)).mean()) for k in (1, 10, 1000)]
+    many = {1: seen.repeat(200, 1), 10: seen.repeat(20, 1), 1000: seen}
+    bounds = [float(net.bound(x, log_z, k, seeded(k)).mean()) for k, x in many.items()]
     assert bounds[0] < bounds[1] < bounds[2] < truth + 0.02
     assert bounds[2] == pytest.approx(truth, abs=0.1)
 
 
 def test_a_net_that_undoes_its_first_machine_has_its_density(parts: SimpleNamespace) -> None:
     # The machine turned over is the best prior for its own hidden units: nothing is lost.
-    below = gaussian(parts)
+    below, seen = gaussian(parts), frames(10)
     states = parts.sampling.every_state(HIDDEN)
-
-    class Turned:
-        hidden_bias, visible_bias = below.visible_bias, below.hidden_bias
-
-        def log_weight(self, hidden: Tensor) -> Tensor:
-            return below.log_weight_hidden(hidden)
-
-    seen = frames(10)
-    prior = Turned().log_weight(states) - below.log_z()
+    prior = below.log_weight_hidden(states) - below.log_z()
     listed = [below.visible_log_prob(row.expand(len(states), -1), states) for row in seen]
     whole = torch.stack([(row + prior).logsumexp(0) for row in listed])
     torch.testing.assert_close(whole, below.log_weight(seen) - below.log_z())
 
 
 def test_a_belief_net_learns_layer_by_layer(parts: SimpleNamespace) -> None:
-    data = curved(1000, 0, dimension=2).float()
+    data = corners(1000, 0).float()
     net, chains = parts.deep_belief.fit_deep_belief(
-        data, [6, 5, 4], steps=150, rate=1e-2, generator=seeded()
+        data, [6, 5, 4], steps=100, rate=1e-2, generator=seeded()
     )
     assert [len(m.hidden_bias) for m in net.machines] == [6, 5, 4]
     assert chains.shape == (128, 5) and net.chances(data[:7]).shape == (7, 15)
@@ -264,7 +257,8 @@ def test_bounds_of_a_deep_machine_are_below_the_truth(parts: SimpleNamespace) ->
     mean_field = machine.mean_field_bound(seen, log_z)
     assert bool((mean_field <= exact + 1e-9).all())
     truth = float(exact.mean())
-    bounds = [float(machine.bound(seen, log_z, k, seeded(k)).mean()) for k in (1, 10, 1000)]
+    many = {1: seen.repeat(200, 1), 10: seen.repeat(20, 1), 1000: seen}
+    bounds = [float(machine.bound(x, log_z, k, seeded(k)).mean()) for k, x in many.items()]
     # Summing the second layer out is worth something already with one sample.
     assert float(mean_field.mean()) - 0.02 < bounds[0] < bounds[1] < bounds[2] < truth + 0.02
     assert bounds[2] == pytest.approx(truth, abs=0.1)
@@ -279,15 +273,13 @@ def test_mean_field_is_a_fixed_point(parts: SimpleNamespace) -> None:
 
 
 def test_a_deep_machine_learns(parts: SimpleNamespace) -> None:
-    data = curved(2000, 0, dimension=2).float()
-    still = data.double()
-    plain = Normal(still.mean(0), still.std(0)).log_prob(still).sum(1).mean()
+    data = corners(1000, 0)
+    plain = Normal(data.mean(0), data.std(0)).log_prob(data).sum(1).mean()
     machine, chains = parts.deep_boltzmann.fit_deep_boltzmann(
-        data, (8, 4), steps=300, rate=1e-2, generator=seeded()
+        data.float(), (8, 4), steps=200, rate=3e-2, generator=seeded()
     )
     assert chains.shape == (128, 8)
     machine.double()
-    exact = machine.exact_log_prob(still[:500]).mean()
-    assert float(exact) > float(plain) + 0.3
+    assert float(machine.exact_log_prob(data).mean()) > float(plain) + 0.3
     dreamt, second = machine.gibbs(chains.double(), 2, seeded())
     assert dreamt.shape == (128, 2) and second.shape == (128, 4)

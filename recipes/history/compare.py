@@ -44,8 +44,8 @@ from audiovae.metrics.probe import STEPS, probe
 TRACTABLE, APPROXIMATE, IMPLICIT = "explicit, tractable", "explicit, approximate", "implicit"
 MODELS: dict[str, tuple[str, Fit]] = {
     "Gaussian": (TRACTABLE, fit_gaussian),
-    "mixture, diagonal": (TRACTABLE, fit_mixture_of("diagonal", 64, 64)),
-    "mixture, full": (TRACTABLE, fit_mixture_of("full", 8, 2)),
+    "mixture, diagonal": (TRACTABLE, fit_mixture_of("diagonal", (16, 64, 256), (16, 64))),
+    "mixture, full": (TRACTABLE, fit_mixture_of("full", (2, 4, 8, 16), (2, 4))),
     "PPCA": (TRACTABLE, fit_ppca_of),
     "factor analysis": (TRACTABLE, fit_factor_analysis_of),
     "RBM, CD-1": (APPROXIMATE, fit_rbm_of(persistent=False)),
@@ -70,13 +70,15 @@ class Row:
     careful: float | None
     probe: float
     seconds: float
+    chosen: str
 
     def line(self) -> str:
         """Return the line in Markdown."""
         kind = self.kind if self.doubt == 0 else f"{self.kind} ± {self.doubt:.2g}"
         if self.careful is not None:
             kind += f" (RAISE {self.careful:.2f})"
-        cells = (self.model, self.family, f"{self.nats:.2f}", kind, f"{100 * self.probe:.1f} %")
+        name = f"{self.model}, {self.chosen}" if self.chosen else self.model
+        cells = (name, self.family, f"{self.nats:.2f}", kind, f"{100 * self.probe:.1f} %")
         return f"| {' | '.join(cells)} | {self.seconds:.0f} |"
 
 
@@ -101,6 +103,7 @@ def measure(view: View, name: str, fitted: Fitted, seconds: float, probe_steps: 
         careful=None if score.careful is None else view.nats(score.careful),
         probe=probe(known, asked, "linear", steps=probe_steps),
         seconds=seconds,
+        chosen=fitted.chosen,
     )
 
 
@@ -117,7 +120,7 @@ def compare(view: View, names: list[str], budget: Budget, output: Path, seed: in
         samples[name] = fitted.sample(count, Generator().manual_seed(seed))
         fields[name] = fitted.fields
         with torch.no_grad():
-            embeddings[name] = fitted.embed(view.held_out)
+            embeddings[name] = (fitted.embed(view.train), fitted.embed(view.held_out))
     draw_samples(view, samples, output / f"samples-{view.name}.png")
     draw_fields(view, fields, output / f"fields-{view.name}.png")
     draw_maps(view, embeddings, output / f"maps-{view.name}.png")

@@ -7,11 +7,14 @@ mean and deviation taken from the training frames. That is a linear map y = (x -
 so log p(x) = log p(y) - sum log deviation, and `View.nats` gives log p(x) a frame: figures of all
 models and of both views compare. A stack of eleven frames is scored as one vector and its log p
 divided by eleven: what it gains over a single frame is what neighbours tell of each other.
+
+Pieces, not frames, are held out: a few pieces have tens of thousands of frames that are alike. Some
+of the training pieces only tell how large a mixture may be, and when to stop.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import torch
@@ -22,6 +25,7 @@ import audiovae
 from audiovae.audio.features import LogMel
 from audiovae.config import AudioConfig
 from audiovae.corpus.loader import Loader
+from audiovae.corpus.split import assign_splits
 from audiovae.corpus.store import Store
 
 AUDIO = AudioConfig(sample_rate=22_050, n_fft=2048, hop_length=512, n_mels=64)
@@ -29,6 +33,8 @@ STACK = 11
 NOISE = 1e-3
 """Root mean square of the noise that is added; 1 is full scale."""
 HELD_OUT_SHARE = 0.25
+TUNING_SHARE = 0.15
+"""Of the pieces that are left."""
 LEAST_DEVIATION = 0.05
 """In nats; a band that never changes is not blown up."""
 ROWS = 16
@@ -42,8 +48,9 @@ class View:
     Attributes:
         name: of the view, in file names too.
         frames: neighbours in an example.
-        train: to learn from, the domains in turn.
-        held_out: of other pieces.
+        train: to learn from.
+        tuning: of other pieces, to choose sizes and the end of a training by.
+        held_out: of others again, to measure on.
         train_labels: `(example,)` places in `domains`.
         held_out_labels: the same.
         domains: names.
@@ -54,6 +61,7 @@ class View:
     name: str
     frames: int
     train: Tensor
+    tuning: Tensor
     held_out: Tensor
     train_labels: Tensor
     held_out_labels: Tensor
@@ -90,22 +98,39 @@ def load_views(music: Path, store: Path, train: int, held_out: int, seed: int) -
         music, store, sample_rate=AUDIO.sample_rate, valid=HELD_OUT_SHARE, seed=seed
     )
     print(report.table())
-    opened = Store.open(store)
+    opened = _open(store, seed)
     if len(opened.domains) < 2:
         raise audiovae.UserError(f"{music} has one domain; expected two or more to tell apart")
-    stacks, labels = _stacks(opened, "train", train, seed)
-    others, other_labels = _stacks(opened, "valid", held_out, seed)
-    mean = stacks.mean((0, 1))
-    deviation = stacks.std((0, 1)).clamp_min(LEAST_DEVIATION)
-    stacks, others = (stacks - mean) / deviation, (others - mean) / deviation
+    counts = {"train": train, "test": -(-held_out // 2), "valid": held_out}
+    found = {split: _stacks(opened, split, count, seed) for split, count in counts.items()}
+    learnt = found["train"][0]
+    mean, deviation = learnt.mean((0, 1)), learnt.std((0, 1)).clamp_min(LEAST_DEVIATION)
+    labels, other_labels = found["train"][1], found["valid"][1]
     middle = slice(STACK // 2, STACK // 2 + 1)
     views = []
     for name, kept in (("single", middle), ("stacked", slice(None))):
-        known, unknown = stacks[:, kept].flatten(1), others[:, kept].flatten(1)
-        count = stacks[:1, kept].shape[1]
+        parts = [
+            ((found[split][0][:, kept] - mean) / deviation).flatten(1)
+            for split in ("train", "test", "valid")
+        ]
+        frames = parts[0].shape[1] // AUDIO.n_mels
         facts = (labels, other_labels, opened.domains, mean, deviation)
-        views.append(View(name, count, known.contiguous(), unknown.contiguous(), *facts))
+        views.append(View(name, frames, *parts, *facts))
     return views
+
+
+def _open(path: Path, seed: int) -> Store:
+    """Open a store with its training pieces parted anew: those for tuning are its `test`."""
+    store = Store.open(path)
+    entries = [entry for domain in store.domains for entry in store.entries(domain)]
+    known = [(e.domain, e.group or e.path) for e in entries if e.split == "train"]
+    parted = assign_splits(known, TUNING_SHARE, 0.0, seed + 1)
+    tuned = {unit for unit, split in parted.items() if split == "valid"}
+    entries = [
+        replace(e, split="test") if e.split == "train" and (e.group or e.path) in tuned else e
+        for e in entries
+    ]
+    return Store(path, entries, store.settings)
 
 
 def _stacks(store: Store, split: str, count: int, seed: int) -> tuple[Tensor, Tensor]:

@@ -15,8 +15,6 @@ from torch import Generator, Tensor
 BATCH = 128
 """Examples in a step, and persistent chains."""
 RATE = 5e-3
-MIXING = 500
-"""Rounds of sampling between training and what is taken for samples of the model."""
 CAREFUL_ROWS = 100
 """Held-out examples that are annealed backwards."""
 
@@ -42,7 +40,7 @@ def fit_rbm_of(persistent: bool) -> Fit:
             generator=generator,
         )
         machine.requires_grad_(False)
-        dreams = machine.gibbs(chains, MIXING, generator)
+        dreams = machine.gibbs(chains, budget.mixing, generator)
 
         def score(examples: Tensor) -> Score:
             draw = Generator().manual_seed(1)
@@ -59,7 +57,7 @@ def fit_rbm_of(persistent: bool) -> Fit:
             return Score(mean, "estimate", log_z.doubt, lower)
 
         def sample(count: int, draw: Generator) -> Tensor:
-            return machine.gibbs(_some(dreams, count, draw), 100, draw)
+            return machine.gibbs(_some(dreams, count, draw), budget.mixing, draw)
 
         return Fitted(score, machine.hidden_chances, sample, _strongest(machine))
 
@@ -73,7 +71,7 @@ def fit_belief_of(view: View, budget: Budget, generator: Generator) -> Fitted:
         view.train, [units, units], steps=budget.steps, batch=BATCH, rate=RATE, generator=generator
     )
     net.requires_grad_(False)
-    dreams = net.top.gibbs(chains, MIXING, generator)
+    dreams = net.top.gibbs(chains, budget.mixing, generator)
 
     def score(examples: Tensor) -> Score:
         draw = Generator().manual_seed(1)
@@ -82,7 +80,7 @@ def fit_belief_of(view: View, budget: Budget, generator: Generator) -> Fitted:
         return Score(float(bound.mean()), "bound", log_z.doubt)
 
     def sample(count: int, draw: Generator) -> Tensor:
-        return net.fall(net.top.gibbs(_some(dreams, count, draw), 100, draw), draw)
+        return net.fall(net.top.gibbs(_some(dreams, count, draw), budget.mixing, draw), draw)
 
     return Fitted(score, net.chances, sample, _strongest(net.machines[0]))
 
@@ -109,7 +107,7 @@ def fit_deep_of(view: View, budget: Budget, generator: Generator) -> Fitted:
         frames, second = machine.gibbs(first, rounds, draw)
         return coins(machine.first_logits(frames, second).sigmoid(), draw)
 
-    dreams = go_on(chains, MIXING, generator)
+    dreams = go_on(chains, budget.mixing, generator)
 
     def score(examples: Tensor) -> Score:
         draw = Generator().manual_seed(1)
@@ -120,7 +118,7 @@ def fit_deep_of(view: View, budget: Budget, generator: Generator) -> Fitted:
         return Score(float(bound.mean()), "bound", log_z.doubt)
 
     def sample(count: int, draw: Generator) -> Tensor:
-        return machine.gibbs(_some(dreams, count, draw), 100, draw)[0]
+        return machine.gibbs(_some(dreams, count, draw), budget.mixing, draw)[0]
 
     return Fitted(
         score,

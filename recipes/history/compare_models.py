@@ -38,6 +38,11 @@ class Budget:
     chains: int = 100
     samples: int = 200
 
+    @property
+    def mixing(self) -> int:
+        """Rounds of sampling between training and what is taken for a sample of a machine."""
+        return max(1, self.temperatures // 4)
+
 
 @dataclass(frozen=True)
 class Score:
@@ -65,12 +70,14 @@ class Fitted:
         embed: examples to what stands for them, `(example, feature)`.
         sample: count and generator to `(count, dimension)` examples of its own.
         fields: `(field, dimension)` patterns that it is made of.
+        chosen: what the tuning pieces decided, in words.
     """
 
     score: Callable[[Tensor], Score]
     embed: Callable[[Tensor], Tensor]
     sample: Callable[[int, Generator], Tensor]
     fields: Tensor
+    chosen: str = ""
 
 
 Fit = Callable[[View, Budget, Generator], Fitted]
@@ -86,28 +93,36 @@ def fit_gaussian(view: View, budget: Budget, generator: Generator) -> Fitted:
         lambda examples: Score(float(mixture.log_prob(examples).mean()), "exact"),
         lambda examples: examples,
         mixture.sample,
-        mixture.factors[0].T[:24],
+        # Its principal axes, the longest first.
+        torch.linalg.svd(mixture.factors[0])[0].T,
     )
 
 
-def fit_mixture_of(kind: Kind, single: int, stacked: int) -> Fit:
-    """Return what fits a mixture of so many components to either view."""
+def fit_mixture_of(kind: Kind, single: tuple[int, ...], stacked: tuple[int, ...]) -> Fit:
+    """Return what fits mixtures of so many components to either view and keeps the best.
+
+    The best is the one that gives the tuning pieces the most.
+    """
 
     def fit(view: View, budget: Budget, generator: Generator) -> Fitted:
-        components = single if view.frames == 1 else stacked
-        mixture = fit_mixture(
-            view.train,
-            min(components, len(view.train)),
-            kind,
-            iterations=budget.iterations,
-            floor=MIXTURE_FLOOR,
-            generator=generator,
-        )
+        mixtures = [
+            fit_mixture(
+                view.train,
+                min(components, len(view.train)),
+                kind,
+                iterations=budget.iterations,
+                floor=MIXTURE_FLOOR,
+                generator=generator,
+            )
+            for components in (single if view.frames == 1 else stacked)
+        ]
+        mixture = max(mixtures, key=lambda m: float(m.log_prob(view.tuning).mean()))
         return Fitted(
             lambda examples: Score(float(mixture.log_prob(examples).mean()), "exact"),
             mixture.responsibilities,
             mixture.sample,
             mixture.means[mixture.weights.argsort(descending=True)],
+            f"{len(mixture.weights)} components",
         )
 
     return fit
@@ -141,7 +156,7 @@ def _wrap_factors(model: FactorModel) -> Fitted:
 def fit_vae_of(view: View, budget: Budget, generator: Generator) -> Fitted:
     """Fit a variational autoencoder."""
     model = _make_autoencoder(view, generator)
-    fit_vae(model, view.train, steps=budget.steps, generator=generator)
+    fit_vae(model, view.train, steps=budget.steps, generator=generator, tuning=view.tuning)
     return _wrap_autoencoder(model, budget)
 
 
@@ -151,9 +166,16 @@ def fit_aae_of(view: View, budget: Budget, generator: Generator) -> Fitted:
     What stands for an example is the adversarial encoder's mean, before that.
     """
     model = _make_autoencoder(view, generator)
-    fit_aae(model, view.train, steps=budget.steps, generator=generator)
+    fit_aae(model, view.train, steps=budget.steps, generator=generator, tuning=view.tuning)
     trained = {name: value.clone() for name, value in model.encoder.state_dict().items()}
-    fit_vae(model, view.train, steps=budget.steps // 2, generator=generator, encoder_alone=True)
+    fit_vae(
+        model,
+        view.train,
+        steps=budget.steps // 2,
+        generator=generator,
+        encoder_alone=True,
+        tuning=view.tuning,
+    )
     matched = _make_autoencoder(view, generator)
     matched.encoder.load_state_dict(trained)
     return _wrap_autoencoder(model, budget, embed=matched)
@@ -175,7 +197,7 @@ def _wrap_autoencoder(model: FrameVAE, budget: Budget, embed: FrameVAE | None = 
 
     # How the frame at the middle of the prior moves along each dimension of z.
     latent = model.decoder[0].in_features
-    steps = torch.eye(latent)
-    fields = model.decoder(steps) - model.decoder(-steps)
+    unit = torch.eye(latent)
+    fields = model.decoder(unit) - model.decoder(-unit)
     order = fields.square().sum(1).argsort(descending=True)
     return Fitted(score, lambda examples: encoder.encode(examples)[0], model.sample, fields[order])

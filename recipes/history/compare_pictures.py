@@ -49,19 +49,26 @@ def draw_fields(view: View, fields: Mapping[str, Tensor], path: Path) -> None:
     def draw(axes: Any, name: str) -> None:
         parts = fields[name][:count].float()
         parts = parts / parts.abs().amax(1, keepdim=True).clamp_min(1e-9)
+        # Few patterns are as wide as many.
+        blank = (0, 0, 0, count - len(parts))
+        parts = torch.nn.functional.pad(parts, blank, value=float("nan"))
         bands = parts.view(len(parts), view.frames, -1).transpose(1, 2)
         axes.imshow(_join(bands), origin="lower", aspect="auto", vmin=-1, vmax=1, cmap="RdBu_r")
 
     _panels(list(fields), draw, path)
 
 
-def draw_maps(view: View, embeddings: Mapping[str, Tensor], path: Path) -> None:
-    """Draw held-out examples in the plane that separates the domains best, a colour a domain."""
+def draw_maps(view: View, embeddings: Mapping[str, tuple[Tensor, Tensor]], path: Path) -> None:
+    """Draw held-out examples, a colour a domain, in the plane that separates the domains best.
+
+    The plane is found on the training examples; `embeddings` has theirs and the held-out ones'.
+    """
     step = -(-len(view.held_out) // DOTS)
     labels = view.held_out_labels[::step]
 
     def draw(axes: Any, name: str) -> None:
-        plane = discriminants(embeddings[name], view.held_out_labels)[::step]
+        known, asked = (features.double() for features in embeddings[name])
+        plane = asked[::step] @ discriminants(known, view.train_labels)
         for number in range(len(view.domains)):
             x, y = plane[labels == number].T
             axes.scatter(x, y, s=2, color=f"C{number}", linewidths=0)
@@ -80,25 +87,24 @@ def draw_maps(view: View, embeddings: Mapping[str, Tensor], path: Path) -> None:
 
 
 def discriminants(features: Tensor, labels: Tensor) -> Tensor:
-    """Return Fisher's first two discriminants of `(row, feature)`, `(row, 2)`.
+    """Return Fisher's first two discriminants of `(row, feature)`, `(feature, 2)`.
 
     Fisher, "The use of multiple measurements in taxonomic problems", 1936: the directions along
     which classes differ most for how much they vary within.
     """
-    features = features.double() - features.double().mean(0)
+    features = features - features.mean(0)
     names = labels.unique()
     means = torch.stack([features[labels == name].mean(0) for name in names])
     own = means[torch.searchsorted(names, labels)]
     within = (features - own).T @ (features - own) / len(features)
     # Features that never change within a class must not seem infinitely sharp.
-    within += 1e-3 * within.diagonal().mean().clamp_min(1e-9) * torch.eye(len(within))
-    factor = torch.linalg.cholesky(within)
+    ridge = 1e-3 * within.diagonal().mean().clamp_min(1e-9)
+    factor = torch.linalg.cholesky(within + ridge * torch.eye(len(within), dtype=within.dtype))
     between = torch.linalg.solve_triangular(factor, own.T, upper=False)
     directions = torch.linalg.svd(between, full_matrices=False)[0][:, :2]
     axes = torch.linalg.solve_triangular(factor.T, directions, upper=True)
-    plane = features @ axes
-    # One feature alone, or two classes, have but one axis.
-    return torch.nn.functional.pad(plane, (0, 2 - plane.shape[1]))
+    # One feature has one axis.
+    return torch.nn.functional.pad(axes, (0, 2 - axes.shape[1]))
 
 
 def _join(parts: Tensor) -> Any:

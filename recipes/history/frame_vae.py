@@ -8,6 +8,7 @@ rises with K to log p(x).
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from itertools import pairwise
 from typing import Any
 
@@ -17,6 +18,8 @@ from torch import Generator, Tensor, nn
 
 ROWS = 65_536
 """Frames times samples that are decoded at once."""
+LOOKS = 20
+"""How often a training looks whether it still gets better."""
 NOISE_RATE = 5.0
 """Learning rate of the noise over that of the networks: its logarithm has several units to go."""
 
@@ -111,6 +114,43 @@ class FrameVAE(nn.Module):
         return mean + (0.5 * self.log_noise).exp() * normal(mean, generator)
 
 
+class Best:
+    """The best weights so far of a model, by frames that it does not learn from.
+
+    Args:
+        model: whose weights are kept and given back.
+        score: what is to be high, of `tuning (frame, dimension)` and a generator, `(frame,)`.
+        tuning: frames; None keeps no weights and leaves the last.
+        steps: of the training.
+    """
+
+    def __init__(
+        self,
+        model: FrameVAE,
+        score: Callable[[Tensor, Generator], Tensor],
+        tuning: Tensor | None,
+        steps: int,
+    ) -> None:
+        self.model, self.score, self.tuning = model, score, tuning
+        self.every = max(1, steps // LOOKS)
+        self.best, self.weights = -float("inf"), model.state_dict()
+
+    @torch.no_grad()
+    def look(self, step: int) -> None:
+        """Keep the weights after `step` steps if that is a step to look at, and they are best."""
+        if self.tuning is None or step % self.every:
+            return
+        # The same draws each time: chance favours no step.
+        score = float(self.score(self.tuning, Generator().manual_seed(0)).mean())
+        if score > self.best:
+            state = self.model.state_dict()
+            self.best, self.weights = score, {name: w.clone() for name, w in state.items()}
+
+    def restore(self) -> None:
+        """Give the model its best weights."""
+        self.model.load_state_dict(self.weights)
+
+
 def fit_vae(
     model: FrameVAE,
     frames: Tensor,
@@ -120,6 +160,7 @@ def fit_vae(
     batch: int = 256,
     rate: float = 2e-3,
     encoder_alone: bool = False,
+    tuning: Tensor | None = None,
 ) -> None:
     """Raise the evidence lower bound of `frames (frame, dimension)`.
 
@@ -131,16 +172,21 @@ def fit_vae(
         batch: frames in a step.
         rate: first learning rate.
         encoder_alone: leave the decoder and its noise: q becomes the best for the density there is.
+        tuning: frames `(frame, dimension)` of other pieces, by whose bound the best weights are
+            kept; without them the last ones are.
     """
+    best = Best(model, model.elbo, tuning, steps)
     parts = model.encoder.parameters() if encoder_alone else model.groups(rate)
     adam = torch.optim.Adam(parts, rate)
     fall = torch.optim.lr_scheduler.CosineAnnealingLR(adam, max(steps, 1))
-    for data in minibatches(frames, batch, steps, generator):
+    for step, data in enumerate(minibatches(frames, batch, steps, generator), 1):
         loss = -model.elbo(data, generator).mean() / data.shape[1]
         adam.zero_grad(set_to_none=True)
         loss.backward()
         adam.step()
         fall.step()
+        best.look(step)
+    best.restore()
 
 
 def fit_aae(
@@ -152,6 +198,7 @@ def fit_aae(
     batch: int = 256,
     rate: float = 1e-3,
     width: int = 256,
+    tuning: Tensor | None = None,
 ) -> nn.Sequential:
     """Train as an adversarial autoencoder with the same networks, and return the discriminator.
 
@@ -159,7 +206,7 @@ def fit_aae(
     reconstruction phase raises log p(x | z), and a regularisation phase has a discriminator tell z
     of frames from z of the prior N(0, I), and the encoder deceive it. There is no KL: nothing that
     is trained is a bound, so the density is implicit until an encoder is fitted for it
-    (`fit_vae(…, encoder_alone=True)`).
+    (`fit_vae(…, encoder_alone=True)`). With `tuning` the weights that reconstruct it best are kept.
     """
     latent = model.decoder[0].in_features
     critic = perceptron([latent, width, width, 1], generator)
@@ -176,17 +223,23 @@ def fit_aae(
         loss.backward()
         adam.step()
 
-    def draw(data: Tensor) -> Tensor:
+    def draw(data: Tensor, generator: Generator = generator) -> Tensor:
         mean, log_variance = model.encode(data)
         return mean + (0.5 * log_variance).exp() * normal(mean, generator)
 
+    def rebuild(data: Tensor, generator: Generator) -> Tensor:
+        return model.log_likelihood(data, draw(data, generator))
+
+    best = Best(model, rebuild, tuning, steps)
     softplus = nn.functional.softplus
-    for data in minibatches(frames, batch, steps, generator):
-        descend(adams[0], -model.log_likelihood(data, draw(data)).mean() / data.shape[1])
+    for step, data in enumerate(minibatches(frames, batch, steps, generator), 1):
+        descend(adams[0], -rebuild(data, generator).mean() / data.shape[1])
         false = draw(data).detach()
         true = normal(false, generator)
         descend(adams[1], (softplus(-critic(true)) + softplus(critic(false))).mean())
         descend(adams[2], softplus(-critic(draw(data))).mean())
         for fall in falls:
             fall.step()
+        best.look(step)
+    best.restore()
     return critic

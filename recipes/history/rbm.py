@@ -26,9 +26,9 @@ from sampling import (
 )
 from torch import Generator, Tensor, nn
 
-FIRST_WEIGHTS = 0.1
-"""Their standard deviation. From far smaller ones a Gaussian machine takes long to leave the saddle
-where its hidden units do nothing."""
+FIRST_WEIGHTS = 0.8
+"""Their standard deviation times the root of the number of visible units. From far smaller ones a
+Gaussian machine takes long to leave the saddle where its hidden units do nothing."""
 FIRST_NOISE = 0.25
 """Share of the data's variance that the noise starts with: the rest is for the hidden units."""
 
@@ -45,7 +45,7 @@ class RBM(nn.Module):
     def __init__(self, visible: int, hidden: int, generator: Generator) -> None:
         super().__init__()
         weight = torch.randn(visible, hidden, generator=generator)
-        self.weight = nn.Parameter(FIRST_WEIGHTS * weight)
+        self.weight = nn.Parameter(FIRST_WEIGHTS * visible**-0.5 * weight)
         self.visible_bias = nn.Parameter(torch.zeros(visible))
         self.hidden_bias = nn.Parameter(torch.zeros(hidden))
 
@@ -228,10 +228,10 @@ def fit_rbm(
             dreamt = machine.hidden_chances(chains, up)
         # The gradient of -log p: energy of the data goes down, energy of the model's dreams up.
         loss = machine.energy(data, seen).mean() - machine.energy(chains, dreamt).mean()
+        if not loss.isfinite():
+            raise FloatingPointError("the machine's weights grew without bound: lower the rate")
         adam.zero_grad(set_to_none=True)
         loss.backward()
         adam.step()
         fall.step()
-    if not chains.isfinite().all():
-        raise FloatingPointError("the machine's weights grew without bound: lower the rate")
     return chains
