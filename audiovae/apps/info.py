@@ -64,7 +64,7 @@ def describe_model(folder: Path) -> dict[str, Any]:
         "latent_dim": config.model.latent_dim,
         "latent_rate": round(config.latent_rate, 3),
         "context_seconds": round(model.context_samples / audio.sample_rate, 3),
-        "vocoder": "its decoders" if model.waveform else vocoder,
+        "vocoder": "its decoders" if model.config.speaks else vocoder,
         "precision": choose_precision(model),
         "parameters": _parameters(model),
         "megabytes": round(sum(f.stat().st_size for f in folder.rglob("*.safetensors")) / 1e6, 2),

@@ -78,7 +78,7 @@ def find_model(
 
 def _attach(model: AudioVAE, folder: Path | None) -> str:
     """Give the model the vocoder it lacks; return what its sound is made by."""
-    if model.waveform:
+    if model.config.speaks:
         return "its own decoders"
     if folder is not None:
         _use(model, load_vocoder(folder, model.config))

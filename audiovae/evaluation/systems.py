@@ -147,7 +147,7 @@ class Resynthesis(ModelSystem):
 
 
 def _griffin_lim(model: AudioVAE, precision: str) -> System | None:
-    return None if model.waveform else Resynthesis(model, "griffin-lim", precision)
+    return None if model.config.speaks else Resynthesis(model, "griffin-lim", precision)
 
 
 def _vocoder(model: AudioVAE, precision: str) -> System | None:
