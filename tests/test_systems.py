@@ -249,8 +249,16 @@ def test_systems_without_their_part_are_left_out(renders: Renders) -> None:
     def made(model: AudioVAE) -> set[str]:
         return {s.name for s in make_systems(names, model, renders, domains)}
 
-    assert set(names) - made(make_model(vocoder=False)) == {"vocoder"}
-    assert set(names) - made(make_model("waveform")) == {"griffin-lim", "vocoder"}
+    assert set(names) - made(make_model(vocoder=False)) == {"vocoder", "mu-law"}
+    assert set(names) - made(make_model("waveform")) == {"griffin-lim", "vocoder", "mu-law"}
+    assert set(names) - made(make_model(decoder="wavenet")) == {"griffin-lim", "vocoder"}
+
+
+def test_mu_law_costs_what_eight_bits_cost(renders: Renders) -> None:
+    (system,) = make_systems(["mu-law"], make_model(decoder="wavenet"), renders, ["piano"])
+    tone = torch.from_numpy(noise_samples(0.5))
+    error = system.render(tone, "flute", "piano") - 10 ** (-20 / 20) * tone / tone.square().mean().sqrt()
+    assert 0.005 < float(error.square().mean().sqrt()) / 0.1 < 0.05
 
 
 def test_what_cannot_be_done_is_refused(make: Make, tiny_model: AudioVAE) -> None:

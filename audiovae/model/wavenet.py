@@ -65,6 +65,15 @@ class WaveNetShape(WaveNetConfig):
         return self.levels // 2
 
 
+def _waves(levels: int, count: int, step: float) -> Tensor:
+    """Return cosines over the codes of unit power, `(levels, count)`: each `step` half waves more.
+
+    The first has one step of them.
+    """
+    place = (torch.arange(levels) + 0.5) / levels
+    return 2**0.5 * torch.cos(math.pi * step * torch.arange(1, count + 1) * place[:, None])
+
+
 class Layer(nn.Module):
     """A gated layer of two taps: to what it adds to the next one's input, and to the output."""
 
@@ -107,6 +116,10 @@ class WaveNet(nn.Module):
         )
         self.head = nn.Linear(shape.skip, shape.skip)
         self.out = nn.Linear(shape.skip, shape.levels)
+        with torch.no_grad():
+            # Neighbouring codes begin as neighbours, or each would have to learn what it is alone.
+            self.embed.weight.copy_(_waves(shape.levels, shape.residual, 0.5))
+            self.out.weight.copy_(_waves(shape.levels, shape.skip, 1.0) / (3 * shape.skip) ** 0.5)
 
     @property
     def receptive_field(self) -> int:
