@@ -66,6 +66,22 @@ def test_waveforms_and_log_mels_are_trained_and_judged(tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
+def test_wavenets_go_from_log_mels_to_one_and_to_all(tmp_path: Path) -> None:
+    renders = write_tones(tmp_path / "renders", ["viola", "oboe"])
+    held_out = write_tones(tmp_path / "held-out", ["viola", "oboe"], pieces=1, notes=17)
+    run = tmp_path / "run"
+    said = succeed(
+        ROOT / "recipes" / "wavenet.py", renders, run, "--steps", 3, "--domains", "viola", "oboe",
+        "--test", held_out,
+    )  # fmt: skip
+    assert "transfer, log-spectral distance " in said
+    header = json.loads((run / "all" / "checkpoint" / "config.json").read_text())
+    assert header["config"]["model"]["decoder"] == "wavenet"
+    assert header["domains"] == ["oboe", "viola"]
+    assert header["provenance"]["init"]["init"]["steps"] == 1
+
+
+@pytest.mark.slow
 def test_translation_goes_from_one_decoder_to_each_domains_own(tmp_path: Path) -> None:
     music = write_tones(tmp_path / "music", ["viola", "oboe"])
     held_out = write_tones(tmp_path / "held-out", ["viola", "oboe"], pieces=1, notes=17)
