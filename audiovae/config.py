@@ -177,7 +177,8 @@ class Config:
             "model.decoder = convnext",
         )
         require(
-            self.model.decoder != "wavenet" or self.scored_frames + self.unscored_frames
+            self.model.decoder != "wavenet"
+            or self.scored_frames + self.unscored_frames
             <= self.clip_samples // self.audio.hop_length,
             f"clip of {self.training.clip} s is shorter than the {self.wavenet.receptive_field} "
             f"samples that a WaveNet depends on and the {self.training.scored} s that are scored: "

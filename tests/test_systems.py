@@ -257,7 +257,10 @@ def test_systems_without_their_part_are_left_out(renders: Renders) -> None:
 def test_mu_law_costs_what_eight_bits_cost(renders: Renders) -> None:
     (system,) = make_systems(["mu-law"], make_model(decoder="wavenet"), renders, ["piano"])
     tone = torch.from_numpy(noise_samples(0.5))
-    error = system.render(tone, "flute", "piano") - 10 ** (-20 / 20) * tone / tone.square().mean().sqrt()
+    error = (
+        system.render(tone, "flute", "piano")
+        - 10 ** (-20 / 20) * tone / tone.square().mean().sqrt()
+    )
     assert 0.005 < float(error.square().mean().sqrt()) / 0.1 < 0.05
 
 

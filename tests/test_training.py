@@ -216,7 +216,10 @@ def test_the_vocoder_learns_and_resumes_from_a_checkpoint(store, tmp_path):
     with pytest.raises(CheckpointError, match="other features"):
         other = config(audio={"n_mels": 32})
         train_vocoder(store, tmp_path / "x", other, steps=5, init=init, progress=False)
-    for section, setting in (("audio", {"features": "waveform"}), ("model", {"decoder": "wavenet"})):
+    for section, setting in (
+        ("audio", {"features": "waveform"}),
+        ("model", {"decoder": "wavenet"}),
+    ):
         with pytest.raises(ConfigError, match="no vocoder"):
             speaking = config(**{section: setting}, training={"scored": 0.1})
             train_vocoder(store, tmp_path / "x", speaking, steps=5, progress=False)

@@ -70,7 +70,7 @@ def test_the_score_is_the_likelihood_of_the_whole_where_it_looks(model: AudioVAE
 def test_clips_shorter_than_what_a_sample_depends_on_are_refused() -> None:
     long = dataclasses.replace(WaveNetConfig(), layers=24, cycle=12)
     assert long.receptive_field == 2 * 4095 + 1
-    with pytest.raises(ConfigError, match="clip of 0.25 s is shorter than the 8191 samples"):
+    with pytest.raises(ConfigError, match=r"clip of 0\.25 s is shorter than the 8191 samples"):
         dataclasses.replace(tiny_config(decoder="wavenet"), wavenet=long)
     dataclasses.replace(tiny_config(), wavenet=long)
     with pytest.raises(ConfigError, match=r"model\.decoder = convnext"):
@@ -119,7 +119,7 @@ def test_silence_stays_silent(model: AudioVAE) -> None:
 
 
 def test_what_wavenets_cannot_do_is_refused(model: AudioVAE, tmp_path: Path) -> None:
-    with pytest.raises(UserError, match="WaveNet decoders have no blend.*name one domain"):
+    with pytest.raises(UserError, match=r"WaveNet decoders have no blend.*name one domain"):
         transfer_audio(model, np.zeros(99, np.float32), TINY_RATE, {"piano": 1, "flute": 1})
     with pytest.raises(UserError, match="needs a log-mel model with a vocoder"):
         export_model(model, tmp_path / "out")

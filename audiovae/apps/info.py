@@ -58,6 +58,7 @@ def describe_model(folder: Path) -> dict[str, Any]:
         "domains": model.domains,
         "sample_rate": audio.sample_rate,
         "features": audio.features,
+        "decoder": config.model.decoder,
         "n_fft": audio.n_fft,
         "hop_length": audio.hop_length,
         "n_mels": audio.n_mels,

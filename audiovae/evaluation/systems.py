@@ -136,7 +136,10 @@ class Resynthesis(ModelSystem):
     oracle = True
 
     def __init__(
-        self, model: AudioVAE, name: Literal["griffin-lim", "vocoder", "mu-law"], precision: str = "auto"
+        self,
+        model: AudioVAE,
+        name: Literal["griffin-lim", "vocoder", "mu-law"],
+        precision: str = "auto",
     ) -> None:
         super().__init__(model, precision, name)
 

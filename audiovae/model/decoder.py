@@ -107,7 +107,7 @@ class WaveNetHead(Head):
         return self.norm(hidden).transpose(1, 2)
 
     def play(self, located: Tensor, hidden: Tensor, seed: int) -> Tensor:
-        """Draw sound `(batch, frame * hop_length)`; all rows take the same places, see `Drawing`."""
+        """Draw sound `(batch, frame * hop_length)`, see `Drawing`: rows take the same places."""
         if len(located) == 0:
             return located.new_zeros(0, located.shape[2] * self.wavenet.shape.hop)
         return Drawing([self.wavenet] * len(located), seed).push(located)

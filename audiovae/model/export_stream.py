@@ -15,8 +15,8 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from audiovae.model.autoencoder import AudioVAE
-from audiovae.model.decoder import LOUDEST, LogMelDecoder, LogMelHead
 from audiovae.model.blocks import Block, FrameConv, reach
+from audiovae.model.decoder import LOUDEST, LogMelDecoder, LogMelHead
 from audiovae.model.export_dft import Dft, split_windows
 from audiovae.model.export_sound import Listener, plain
 from audiovae.model.latent import GRAIN, soft_round

@@ -162,8 +162,9 @@ def start_model(
     The encoder, and the decoders of domains by the same name, are taken over; a new domain's
     decoder starts from the first of them, and so does what decoders share where those of `init`
     share nothing. The statistics are those of `init`, unless its log floor is another one: what
-    was learned with a high floor is a start for a lower one, and so it is for another likelihood or
-    kind of decoder, and what was learned from log-mels for raw audio, whose filters begin as theirs.
+    was learned with a high floor is a start for a lower one, and so it is for another likelihood,
+    for another kind of decoder, whose layers at the rate of frames begin as the old ones, and what
+    was learned from log-mels for raw audio, whose filters begin as theirs.
     Raises `ConfigError` when anything else of the audio contract or the networks differs.
     """
     with torch.random.fork_rng(devices=[]):
