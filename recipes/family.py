@@ -42,7 +42,7 @@ def main() -> None:
     parser.add_argument("--test", type=Path, help="folder that data/transfer_test.py made")
     args = parser.parse_args()
     store, systems = args.output / "store", []
-    print(audiovae.prepare(args.renders, store, level=-20.0).table())
+    print(audiovae.prepare(args.renders, store, valid=0.05, level=-20.0).table())
     for name in args.members:
         run = args.output / name.replace(",", "").replace(" ", "-")
         config = audiovae.load_config("aligned", SMALL | MEMBERS[name])
