@@ -1,9 +1,9 @@
 """The family of the main model: other priors, other ways to hold z to them, in one table.
 
-    python recipes/family.py renders runs/family --minutes 8 --test held-out
+    python recipes/family.py renders runs/family --steps 560 --test held-out
 
 `renders` are those of data/render.py --mode aligned: one score in every domain. Every member is
-small and trains for the same minutes from one seed.
+small and trains for the same steps from one seed; a step costs all of them the same.
 """
 
 import argparse
@@ -37,7 +37,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("renders", type=Path, help="a folder for each domain, aligned")
     parser.add_argument("output", type=Path, help="folder for the store, the runs and the table")
-    parser.add_argument("--minutes", type=float, default=8.0, help="of each member")
+    parser.add_argument("--steps", type=int, default=560, help="of each member")
     parser.add_argument("--members", nargs="+", choices=MEMBERS, default=list(MEMBERS))
     parser.add_argument("--test", type=Path, help="folder that data/transfer_test.py made")
     args = parser.parse_args()
@@ -46,7 +46,7 @@ def main() -> None:
     for name in args.members:
         run = args.output / name.replace(",", "").replace(" ", "-")
         config = audiovae.load_config("aligned", SMALL | MEMBERS[name])
-        audiovae.train(store, run, config, minutes=args.minutes)
+        audiovae.train(store, run, config, steps=args.steps)
         systems.append(ModelSystem(audiovae.resolve_model(run), name=name))
     if args.test:
         (first, *others), report = systems, args.output / "evaluation"
