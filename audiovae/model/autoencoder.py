@@ -167,10 +167,9 @@ class AudioVAE(nn.Module):
     def decode(
         self, z: Tensor, domain: str, *, bounded: bool | None = None, seed: int = 0
     ) -> Tensor:
-        """Map `z (batch, latent, frame)` to log-mel as `locate` does.
+        """Map `z (batch, latent, frame)` to log-mel as `locate` does; decoders that speak, to sound.
 
-        Where decoders speak (`Config.speaks`), to sound `(batch, frame * stride * hop_length)`;
-        `seed` is of what a WaveNet draws, and it passes no gradient.
+        Sound is `(batch, frame * stride * hop_length)`; `seed` is of what a WaveNet draws.
         """
         located, hidden = self.locate(z, domain, bounded=bounded)
         return self.head(domain).play(located, hidden, seed)
@@ -268,8 +267,8 @@ class AudioVAE(nn.Module):
     def context_samples(self) -> int:
         """Samples on each side that an output sample depends on, whole latent frames.
 
-        Griffin-Lim depends on all of its input, and what a WaveNet draws on all that it drew
-        before: there this is a practical bound.
+        Griffin-Lim depends on all of its input, a WaveNet on all that it drew: there this is a
+        practical bound.
         """
         audio = self.config.audio
         window = -(-audio.n_fft // audio.hop_length)
