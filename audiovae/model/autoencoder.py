@@ -167,7 +167,7 @@ class AudioVAE(nn.Module):
     def decode(
         self, z: Tensor, domain: str, *, bounded: bool | None = None, seed: int = 0
     ) -> Tensor:
-        """Map `z (batch, latent, frame)` to log-mel as `locate` does; decoders that speak, to sound.
+        """Map `z (batch, latent, frame)` to log-mel as `locate` does; where decoders speak, sound.
 
         Sound is `(batch, frame * stride * hop_length)`; `seed` is of what a WaveNet draws.
         """
