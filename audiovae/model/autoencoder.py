@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import dataclasses
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +20,7 @@ from audiovae.model.griffin_lim import GriffinLim
 from audiovae.model.latent import DiagonalGaussian
 from audiovae.model.presence import SILENCE_HOPS, SMOOTHED, gates, hop_peaks
 from audiovae.model.priors import PRIORS
+from audiovae.model.sequence import SequencePrior
 from audiovae.model.vocoder import LinkedVocoder
 from audiovae.model.voice import LinkedVoice
 
@@ -42,8 +42,7 @@ class Statistics:
     loudness: float = -20.0
     """Root mean square of the training recordings in decibels of full scale (median)."""
     noise: tuple[float, ...] = ()
-    """Root mean square of the posterior's deviation in each latent dimension; empty before it is
-    measured: means are not rounded then."""
+    """Root mean square of the posterior's deviation in each dimension; empty: no rounding yet."""
 
     @classmethod
     def plain(cls, n_mels: int) -> Statistics:
@@ -93,6 +92,7 @@ class AudioVAE(nn.Module):
         self.vocoder: LinkedVocoder | None = None
         self.griffin_lim = GriffinLim(config)
         self.prior = PRIORS[config.model.prior](config)
+        self.sequence: SequencePrior | None = None
         self.provenance: dict[str, Any] = {}
         for name in ("mean", "std"):
             values = torch.tensor(getattr(self.statistics, name), dtype=torch.float32)
@@ -151,7 +151,7 @@ class AudioVAE(nn.Module):
     def hear_noise(self, noise: Tensor) -> None:
         """Set the root mean square of the posterior's deviation, `(latent,)`; empty: none known."""
         kept = tuple(round(float(v), 4) for v in noise)
-        self.statistics = dataclasses.replace(self.statistics, noise=kept)
+        self.statistics = replace(self.statistics, noise=kept)
         self.latent_noise = torch.tensor(kept, device=self.device) if kept else None
 
     def locate(
