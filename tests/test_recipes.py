@@ -38,7 +38,7 @@ def test_a_recipe_is_short_and_answers_help(
     monkeypatch.setattr("sys.argv", [str(path), "--help"])
     # A process of its own for each would take seconds to import torch.
     monkeypatch.syspath_prepend(path.parent)
-    with pytest.raises(SystemExit, match="^0$"):
+    with pytest.raises(SystemExit, match=r"^0$"):
         runpy.run_path(str(path), run_name="__main__")
     assert capsys.readouterr().out.startswith(f"usage: {name}")
 
