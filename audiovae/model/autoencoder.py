@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +19,7 @@ from audiovae.model.griffin_lim import GriffinLim
 from audiovae.model.latent import DiagonalGaussian
 from audiovae.model.presence import SILENCE_HOPS, SMOOTHED, gates, hop_peaks
 from audiovae.model.priors import PRIORS
+from audiovae.model.sequence import SequencePrior
 from audiovae.model.vocoder import LinkedVocoder
 from audiovae.model.voice import LinkedVoice
 
@@ -38,8 +38,7 @@ class Statistics:
     loudness: float = -20.0
     """Root mean square of the training recordings in decibels of full scale (median)."""
     noise: tuple[float, ...] = ()
-    """Root mean square of the posterior's deviation in each latent dimension; empty before it is
-    measured: means are not rounded then."""
+    """Root mean square of the posterior's deviation in each dimension; empty: no rounding yet."""
 
     @classmethod
     def plain(cls, n_mels: int) -> Statistics:
@@ -89,6 +88,7 @@ class AudioVAE(nn.Module):
         self.vocoder: LinkedVocoder | None = None
         self.griffin_lim = GriffinLim(config)
         self.prior = PRIORS[config.model.prior](config)
+        self.sequence: SequencePrior | None = None
         self.provenance: dict[str, Any] = {}
         for name in ("mean", "std"):
             values = torch.tensor(getattr(self.statistics, name), dtype=torch.float32)
@@ -147,7 +147,7 @@ class AudioVAE(nn.Module):
     def hear_noise(self, noise: Tensor) -> None:
         """Set the root mean square of the posterior's deviation, `(latent,)`; empty: none known."""
         kept = tuple(round(float(v), 4) for v in noise)
-        self.statistics = dataclasses.replace(self.statistics, noise=kept)
+        self.statistics = replace(self.statistics, noise=kept)
         self.latent_noise = torch.tensor(kept, device=self.device) if kept else None
 
     def locate(
@@ -207,8 +207,7 @@ class AudioVAE(nn.Module):
 
         Args:
             batch: domain to audio `(rows, sample)`; rows may be 0.
-            noise: standard normal noise shaped like z, rows in the order of the batch; drawn when
-                left out.
+            noise: standard normal, shaped like z, rows as in the batch; drawn when left out.
         """
         index = torch.arange(sum(len(audio) for audio in batch.values()), device=self.device)
         sizes = [len(audio) for audio in batch.values()]

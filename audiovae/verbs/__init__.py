@@ -8,6 +8,7 @@ from __future__ import annotations
 from audiovae.verbs.about import Doctor, Info
 from audiovae.verbs.export import Export
 from audiovae.verbs.judge import Evaluate
+from audiovae.verbs.latent import FitPrior, Grid, Interpolate
 from audiovae.verbs.live import Live
 from audiovae.verbs.training import AddDomain, Prepare, Train, TrainVocoder
 from audiovae.verbs.use import Demo, Embed, Generate, Transfer
@@ -20,7 +21,10 @@ VERBS: dict[str, type] = {
     "add-domain": AddDomain,
     "transfer": Transfer,
     "embed": Embed,
+    "fit-prior": FitPrior,
     "generate": Generate,
+    "interpolate": Interpolate,
+    "grid": Grid,
     "live": Live,
     "evaluate": Evaluate,
     "export": Export,
