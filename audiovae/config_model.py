@@ -142,10 +142,14 @@ class WaveNetConfig:
     layers: int = 24
     cycle: int = 8
     """Layers after which the dilation, doubled by each, begins at 1 again."""
+    temperature: float = 1.0
+    """Divides the logits when samples are drawn in use: below 1 there is less noise. Training
+    knows nothing of it."""
 
     def __post_init__(self) -> None:
         for name in ("residual", "skip", "layers", "cycle"):
             require(getattr(self, name) > 0, f"{name} must be positive")
+        require(0.01 <= self.temperature <= 10, "temperature must lie between 0.01 and 10")
 
     @property
     def dilations(self) -> tuple[int, ...]:

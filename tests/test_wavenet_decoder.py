@@ -21,7 +21,8 @@ from audiovae.config_model import WaveNetConfig
 from audiovae.errors import ConfigError, UserError
 from audiovae.model.autoencoder import AudioVAE
 from audiovae.model.decoder import WaveNetHead
-from audiovae.model.wavenet import mu_law_encode
+from audiovae.model.wavenet import WaveNet, mu_law_decode, mu_law_encode
+from audiovae.model.wavenet_sampler import Drawing, Sampler, places
 from audiovae.training.likelihood import SampleLikelihood
 from audiovae.training.start import start_model
 
@@ -89,6 +90,17 @@ def test_a_seed_says_what_is_drawn(model: AudioVAE) -> None:
     assert share(played(0), played(1)) < 0.5
     drawn = generate_audio(model, "piano", GenerateSettings(seconds=0.3, precision="fp32"))
     assert drawn.shape == (4800,) and drawn.std() > 1e-3
+
+
+def test_the_temperature_is_the_networks_own(model: AudioVAE) -> None:
+    net = model.head("flute").wavenet
+    cold = WaveNet(dataclasses.replace(net.shape, temperature=0.1))
+    cold.load_state_dict(net.state_dict())
+    condition, drawn = torch.randn(1, net.shape.condition, 4), places(3, 0, 512)[None]
+    codes = Sampler([net]).draw(condition, drawn, temperature=0.1)
+    made = Drawing([cold], seed=3).push(condition)
+    assert torch.equal(mu_law_decode(codes), made)
+    assert not torch.equal(Drawing([net], seed=3).push(condition), made)
 
 
 def test_pieces_and_streams_equal_the_whole(model: AudioVAE) -> None:

@@ -193,20 +193,21 @@ class Drawing:
     """Sound drawn from networks while their conditions come in: joined, what the whole gives.
 
     Rows take the same places in their distributions, so that a row does not depend on those beside
-    it, and equal channels stay equal.
+    it, and equal channels stay equal. The temperature is the networks' own.
 
     Args:
         networks: as a `Sampler` has them.
         seed: of what is drawn.
-        start: sample of the stream that the first one is.
     """
 
-    def __init__(self, networks: Sequence[WaveNet], seed: int, start: int = 0) -> None:
-        self.sampler, self.seed, self.start = Sampler(networks), seed, start
+    def __init__(self, networks: Sequence[WaveNet], seed: int) -> None:
+        self.sampler, self.seed = Sampler(networks), seed
 
     def push(self, condition: Tensor) -> Tensor:
         """Map the next conditions `(row, condition, frame)` to sound `(row, frame * hop)`."""
         samples = condition.shape[2] * self.sampler.shape.hop
-        drawn = places(self.seed, self.start + self.sampler.position, samples)
-        codes = self.sampler.draw(condition, drawn.expand(len(condition), -1))
-        return mu_law_decode(codes, self.sampler.shape.levels)
+        shape, drawn = self.sampler.shape, places(self.seed, self.sampler.position, samples)
+        codes = self.sampler.draw(
+            condition, drawn.expand(len(condition), -1), temperature=shape.temperature
+        )
+        return mu_law_decode(codes, shape.levels)

@@ -176,7 +176,9 @@ def start_model(
         lowered = dataclasses.replace(old.config.audio, log_floor=floor, features=features)
         kind, likelihood = config.model.decoder, config.model.likelihood
         judged = dataclasses.replace(old.config.model, decoder=kind, likelihood=likelihood)
-        samples = old.config.wavenet if old.config.model.decoder == kind else config.wavenet
+        samples = config.wavenet
+        if old.config.model.decoder == kind == "wavenet":
+            samples = dataclasses.replace(old.config.wavenet, temperature=samples.temperature)
         if old.shared is None:
             judged = dataclasses.replace(judged, share=config.model.share)
         for name, theirs in (("audio", lowered), ("model", judged), ("wavenet", samples)):
