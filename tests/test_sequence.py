@@ -133,3 +133,14 @@ def test_a_task_learns_what_follows_what(monkeypatch: pytest.MonkeyPatch) -> Non
     clips, known = task._clips(0)
     again, _ = task._clips(0)
     assert (clips == again).all() and clips.shape == (8, 25, 2) and known.any()
+
+
+def test_pieces_of_a_path_are_the_path(prior: SequencePrior) -> None:
+    whole = SequencePath(prior, 5, 1.0, CPU)(0, 700)
+    parts = SequencePath(prior, 5, 1.0, CPU)
+    # As pieces with context ask: what was given may be asked again.
+    got = [parts(start, frames) for start, frames in ((0, 130), (100, 300), (390, 310))]
+    assert torch.equal(got[0], whole[:, :, :130]) and torch.equal(got[1], whole[:, :, 100:400])
+    assert torch.equal(got[2], whole[:, :, 390:]) and len(parts.levels) == 310
+    assert whole.shape == (1, 3, 700)
+    assert (SequencePath(prior, 6, 1.0, CPU)(0, 700) != whole).any()
