@@ -8,7 +8,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Literal
 
-from audiovae.config_model import AudioConfig, ModelConfig, VocoderConfig
+from audiovae.config_model import AudioConfig, ModelConfig, NotesConfig, VocoderConfig
 from audiovae.tables import require
 
 
@@ -148,6 +148,7 @@ class Config:
     audio: AudioConfig = field(default_factory=AudioConfig)
     model: ModelConfig = field(default_factory=ModelConfig)
     vocoder: VocoderConfig = field(default_factory=VocoderConfig)
+    notes: NotesConfig = field(default_factory=NotesConfig)
     augment: AugmentConfig = field(default_factory=AugmentConfig)
     objective: ObjectiveConfig = field(default_factory=ObjectiveConfig)
     training: TrainingConfig = field(default_factory=TrainingConfig)

@@ -1,4 +1,4 @@
-"""Settings of what a checkpoint is: the audio contract, the networks, the vocoder."""
+"""Settings of what a checkpoint is: the audio contract and the networks."""
 
 from __future__ import annotations
 
@@ -127,4 +127,19 @@ class VocoderConfig:
         for name in ("width", "blocks", "expansion", "iterations"):
             require(getattr(self, name) > 0, f"{name} must be positive")
         require(0 <= self.refinements <= 64, "refinements must be 0 to 64")
+        require(self.kernel_size % 2 == 1, "kernel_size must be odd")
+
+
+@dataclass(frozen=True)
+class NotesConfig:
+    """What turns notes into z."""
+
+    width: int = 128
+    blocks: int = 6
+    expansion: int = 3
+    kernel_size: int = 7
+
+    def __post_init__(self) -> None:
+        for name in ("width", "blocks", "expansion"):
+            require(getattr(self, name) > 0, f"{name} must be positive")
         require(self.kernel_size % 2 == 1, "kernel_size must be odd")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -231,14 +231,15 @@ class Engine:
             return np.zeros((0, self.model.config.model.latent_dim), np.float32)
         return posterior.mean[0].T.float().cpu().numpy()
 
-    def play(self, length: int, voice: Voice, smooth: float = 0.0) -> Iterator[np.ndarray]:
-        """Play `length` latent frames of a component of the prior, its deviation scaled.
+    def play(
+        self, length: int, voice: Voice, path: Callable[[int, int], Tensor]
+    ) -> Iterator[np.ndarray]:
+        """Play `length` latent frames of a path.
 
         Args:
             length: latent frames.
             voice: what to play on.
-            smooth: standard deviation of a Gaussian window along time, in latent frames; what it
-                takes from the variance is given back.
+            path: gives z `(1, latent, frame)` of so many frames from a first one on.
 
         Yields:
             Sound `(1, sample)`, `length * latent_hop` samples in all.
@@ -250,7 +251,7 @@ class Engine:
             player = Player(self.runner.model, voice.weights)
             for start in range(0, length, step):
                 stop = min(length, start + step)
-                z = self._prior(start, stop - start, smooth)
+                z = path(start, stop - start)
                 yield self._play_on(player, z, stop == length)
             return
         context = self.context // hop
@@ -261,12 +262,12 @@ class Engine:
             last = min(length, stop + context)
             extra = min(fade, last - stop)
             kept = slice((start - first) * hop, (stop + extra - first) * hop)
-            z = self._prior(first, last - first, smooth)
+            z = path(first, last - first)
             yield joiner.push(self._play_piece(z, voice, kept), extra * hop)
 
     @torch.inference_mode()
-    def _prior(self, start: int, frames: int, smooth: float) -> Tensor:
-        """Return z of the prior, `(1, latent, frame)`."""
+    def prior(self, start: int, frames: int, smooth: float) -> Tensor:
+        """Return a path of the prior, averaged by a Gaussian window `smooth` frames wide."""
         dimensions = self.model.config.model.latent_dim
         path = self.temperature * prior_path(self.seed, dimensions, start, frames, smooth)
         model = self.model

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -62,7 +63,8 @@ def _play(model: AudioVAE, voice: Voice, settings: GenerateSettings) -> Iterator
         model, settings.temperature, settings.seed, settings.precision, None, settings.component
     )
     frames = -(-wanted // config.latent_hop)
-    for block in engine.play(frames, voice, settings.smooth * config.latent_rate):
+    path = partial(engine.prior, smooth=settings.smooth * config.latent_rate)
+    for block in engine.play(frames, voice, path):
         yield block[:, :wanted]
         wanted -= block.shape[1]
 

@@ -19,6 +19,7 @@ from audiovae.model.decoder import DECODERS, Decoder, Shared
 from audiovae.model.encoder import ENCODERS
 from audiovae.model.griffin_lim import GriffinLim
 from audiovae.model.latent import DiagonalGaussian
+from audiovae.model.notes import NoteEncoder
 from audiovae.model.presence import SILENCE_HOPS, SMOOTHED, gates, hop_peaks
 from audiovae.model.priors import PRIORS
 from audiovae.model.vocoder import LinkedVocoder
@@ -71,9 +72,8 @@ class AudioVAE(nn.Module):
     """One shared encoder, one decoder for each domain, a vocoder.
 
     Args:
-        config: settings.
+        config, statistics: settings, and what was measured of the training corpus.
         domains: names of the decoders.
-        statistics: of the training corpus.
     """
 
     feature_mean: Tensor
@@ -91,6 +91,7 @@ class AudioVAE(nn.Module):
         self.shared = None if config.model.share == "none" else Shared(config)
         self.decoders = nn.ModuleDict()
         self.vocoder: LinkedVocoder | None = None
+        self.notes: NoteEncoder | None = None
         self.griffin_lim = GriffinLim(config)
         self.prior = PRIORS[config.model.prior](config)
         self.provenance: dict[str, Any] = {}
@@ -208,8 +209,7 @@ class AudioVAE(nn.Module):
 
         Args:
             batch: domain to audio `(rows, sample)`; rows may be 0.
-            noise: standard normal noise shaped like z, rows in the order of the batch; drawn when
-                left out.
+            noise: standard normal, shaped like z, rows as in the batch; drawn when left out.
         """
         index = torch.arange(sum(len(audio) for audio in batch.values()), device=self.device)
         sizes = [len(audio) for audio in batch.values()]

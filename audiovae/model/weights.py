@@ -20,6 +20,7 @@ import audiovae
 from audiovae.config import Config
 from audiovae.errors import CheckpointError, UserError
 from audiovae.model.autoencoder import AudioVAE, Statistics
+from audiovae.model.notes import NoteEncoder
 from audiovae.model.vocoders import make_vocoder
 from audiovae.tables import from_dict, to_dict
 
@@ -30,8 +31,8 @@ QUANTISE_FROM = 4096
 HALF_FROM, HALF_MOST = 8, 1e4
 """With 8 bits, tensors of more numbers than this, and none beyond that, are stored in float16."""
 SCALE = "::scale"
-VOCODER = "vocoder.safetensors"
-"""File of a checkpoint folder that holds its vocoder."""
+VOCODER, NOTES = "vocoder.safetensors", "notes.safetensors"
+"""Files of a checkpoint folder that hold its vocoder, and what turns notes into z."""
 MAX_CONFIG_BYTES = 8 << 20
 
 
@@ -86,6 +87,8 @@ def _parts(model: AudioVAE) -> dict[str, nn.Module]:
         parts[f"decoders/{quote(domain, safe=' ')}.safetensors"] = model.decoder(domain)
     if model.vocoder is not None:
         parts[VOCODER] = model.vocoder
+    if model.notes is not None:
+        parts[NOTES] = model.notes
     if not model.prior.exact:
         parts["prior.safetensors"] = model.prior
     return parts
@@ -156,6 +159,8 @@ def load_model(folder: Path) -> AudioVAE:
         model = AudioVAE(config, domains, statistics)
         if (folder / VOCODER).exists():
             model.vocoder = make_vocoder(config)
+        if (folder / NOTES).exists():
+            model.notes = NoteEncoder(config)
     model.provenance = header.get("provenance", {})
     for name, module in _parts(model).items():
         load_part(module, folder / name)
