@@ -12,14 +12,20 @@ import torch
 from commands import last_json
 from conftest import TINY_RATE, make_model
 from test_notes import TICKS, off, on, write_midi
+from test_testset import write_set
 
 import audiovae
 from audiovae import cli
 from audiovae.apps.engine import Voice
 from audiovae.apps.play import TAIL, PlaySettings, play
 from audiovae.audio.notes import Score
+from audiovae.audio.resample import resample
 from audiovae.config import NotesConfig
 from audiovae.errors import CorpusError, UserError
+from audiovae.evaluation.runner import Scope, run_test
+from audiovae.evaluation.systems import NotesSystem, make_systems
+from audiovae.evaluation.testset import SECONDS, TestSet
+from audiovae.metrics.distances import log_spectral_distance
 from audiovae.model.autoencoder import AudioVAE
 from audiovae.model.notes import NoteEncoder
 from audiovae.training.notes import train_notes
@@ -178,6 +184,28 @@ def test_training_learns_and_leaves_the_model_as_it_was(
     assert all(
         torch.equal(a, b) for a, b in zip(twin.parameters(), grown.notes.parameters(), strict=True)
     )
+
+
+def test_a_test_set_with_its_scores_has_a_row_of_notes(model: AudioVAE, tmp_path: Path) -> None:
+    testset = TestSet.open(write_set(tmp_path / "set"))
+    names = ["copy", "model", "notes"]
+    *_, system = make_systems(names, model, testset, model.domains, precision="fp32")
+    assert isinstance(system, NotesSystem) and system.name == "notes"
+    segments = testset.segments("piano", "flute", 2)
+    made = system.play(segments, "flute")
+    assert made.shape == (2, round(SECONDS * testset.sample_rate)) and made.std() > 0
+    torch.testing.assert_close(system.play(segments[1:], "flute")[0], made[1])
+    # What sounds is the whole piece's: as if it were played from its start.
+    piece = testset.score(segments[0].piece)
+    whole = audiovae.play_score(model, piece.notes, "flute", PlaySettings(precision="fp32"))
+    cut = resample(whole[None], TINY_RATE, testset.sample_rate)[0]
+    start = round(segments[0].start * testset.sample_rate)
+    cut = cut[start : start + made.shape[1]]
+    assert log_spectral_distance(made[:1].numpy(), cut[None], testset.sample_rate)[0] < 1
+    pairs = run_test(testset, [system], ["flute", "piano"], Scope(1, 0, False))
+    assert {p.system for p in pairs} == {"notes"} and len(pairs) == 4
+    with pytest.raises(UserError, match="no sound"):
+        system.render(made, "piano", "flute")
 
 
 def test_training_without_notes_is_told(

@@ -65,6 +65,7 @@ def describe_model(folder: Path) -> dict[str, Any]:
         "latent_rate": round(config.latent_rate, 3),
         "context_seconds": round(model.context_samples / audio.sample_rate, 3),
         "vocoder": "its decoders" if model.waveform else vocoder,
+        "scores": "plays them" if model.notes is not None else "plays none",
         "precision": choose_precision(model),
         "parameters": _parameters(model),
         "megabytes": round(sum(f.stat().st_size for f in folder.rglob("*.safetensors")) / 1e6, 2),
@@ -79,6 +80,8 @@ def _parameters(model: AudioVAE) -> dict[str, int]:
         parts["shared"] = model.shared
     if model.vocoder is not None:
         parts["vocoder"] = model.vocoder
+    if model.notes is not None:
+        parts["notes"] = model.notes
     return {name: sum(p.numel() for p in part.parameters()) for name, part in parts.items()}
 
 

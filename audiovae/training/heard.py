@@ -21,7 +21,7 @@ from audiovae.model.autoencoder import AudioVAE
 from audiovae.model.latent import DiagonalGaussian
 from audiovae.model.precision import run_in
 
-MOST_HEARD = 3
+MOST_HEARD = 2
 """Recordings of a piece that are heard: one code should say what is in all of them."""
 FULL_SCALE = 32768
 

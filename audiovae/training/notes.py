@@ -215,9 +215,10 @@ def train_notes(
             groups are the pieces.
         notes: `notes.json`, piece to notes `[start s, length s, MIDI pitch, velocity]`, as
             `data/render.py` writes it.
-        model: a trained model; it is not changed. What it has of a note encoder is replaced.
+        model: a trained model; it is not changed. A note encoder that it has is the start, where
+            it is of the same size.
         output: checkpoint folder to write; a folder `.NAME.run` beside it holds the training.
-        settings: of the network.
+        settings: of the network; those of the model when left out.
         minutes: budget in minutes of this machine (30 when neither is given).
         steps: or in steps.
         seed: of the training.
@@ -243,13 +244,16 @@ def train_notes(
     grown = copy.deepcopy(model).to(place).requires_grad_(False)
     training = dataclasses.replace(model.config.training, seed=seed, **SETTINGS)
     objective = dataclasses.replace(model.config.objective, confusion="none", agreement_weight=0.0)
-    grown.config = dataclasses.replace(model.config, notes=settings or NotesConfig())
+    grown.config = dataclasses.replace(model.config, notes=settings or model.config.notes)
     config = dataclasses.replace(grown.config, training=training, objective=objective)
     pieces = find_pieces(corpus, read_notes(notes), model)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         grown.notes = NoteEncoder(config).to(place)
     struck = [pitch for piece in pieces["train"] for pitch in piece.pitches]
+    if model.notes is not None and model.config.notes == config.notes:
+        grown.notes.load_state_dict(model.notes.state_dict())
+        struck += [int(key) for key in model.notes.keys]
     grown.notes.keys.copy_(torch.tensor([min(struck), max(struck)]))
     every = {p.name: p.entries for split in pieces.values() for p in split}
     heard = hear_all(grown, corpus, every, work / "heard.safetensors", progress)
