@@ -8,7 +8,13 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Literal
 
-from audiovae.config_model import AudioConfig, ModelConfig, NotesConfig, VocoderConfig
+from audiovae.config_model import (
+    AudioConfig,
+    ModelConfig,
+    NotesConfig,
+    VocoderConfig,
+    WaveNetConfig,
+)
 from audiovae.tables import require
 
 
@@ -108,6 +114,8 @@ class TrainingConfig:
     """Clips a domain in a step."""
     clip: float = 1.5
     """Seconds in a training clip."""
+    scored: float = 0.25
+    """WaveNet decoders only: seconds of each clip whose samples are scored."""
     learning_rate: float = 8e-4
     scale_learning_rate: float = 2e-2
     """Learning rate of the decoders' log scales."""
@@ -133,6 +141,7 @@ class TrainingConfig:
         for name in ("rows", "accumulate", "log_every", "validate_every", "checkpoint_every"):
             require(getattr(self, name) > 0, f"{name} must be positive")
         require(0.05 <= self.clip <= 60, "clip must be 0.05 to 60 seconds")
+        require(self.scored > 0, "scored must be positive")
         for name in ("learning_rate", "scale_learning_rate", "critic_learning_rate", "max_norm"):
             require(getattr(self, name) > 0, f"{name} must be positive")
         require(0 <= self.ema < 1, "ema must be at least 0 and below 1")
@@ -148,6 +157,7 @@ class Config:
     audio: AudioConfig = field(default_factory=AudioConfig)
     model: ModelConfig = field(default_factory=ModelConfig)
     vocoder: VocoderConfig = field(default_factory=VocoderConfig)
+    wavenet: WaveNetConfig = field(default_factory=WaveNetConfig)
     notes: NotesConfig = field(default_factory=NotesConfig)
     augment: AugmentConfig = field(default_factory=AugmentConfig)
     objective: ObjectiveConfig = field(default_factory=ObjectiveConfig)
@@ -169,8 +179,17 @@ class Config:
         )
         require(
             self.training.translated_share == 0
-            or (self.training.pairing == "none" and self.audio.features == "logmel"),
-            "translated_share needs training.pairing = none and audio.features = logmel",
+            or (self.training.pairing == "none" and not self.speaks),
+            "translated_share needs training.pairing = none, audio.features = logmel and "
+            "model.decoder = convnext",
+        )
+        require(
+            self.model.decoder != "wavenet"
+            or self.scored_frames + self.unscored_frames
+            <= self.clip_samples // self.audio.hop_length,
+            f"clip of {self.training.clip} s is shorter than the {self.wavenet.receptive_field} "
+            f"samples that a WaveNet depends on and the {self.training.scored} s that are scored: "
+            "raise training.clip",
         )
         require(
             not self.audio.causal or (self.vocoder.refinements == 0 and self._linked),
@@ -188,7 +207,27 @@ class Config:
 
     @property
     def _linked(self) -> bool:
-        return self.vocoder.vocoder == "linked" or self.audio.features == "waveform"
+        return self.vocoder.vocoder == "linked" or self.speaks
+
+    @property
+    def voiced(self) -> bool:
+        """Whether decoders end in voices of their own, which tell of bins beside a log-mel."""
+        return self.audio.features == "waveform" and self.model.decoder == "convnext"
+
+    @property
+    def speaks(self) -> bool:
+        """Whether decoders give sound themselves: no vocoder is asked."""
+        return self.voiced or self.model.decoder == "wavenet"
+
+    @property
+    def scored_frames(self) -> int:
+        """Feature frames of each clip whose samples a WaveNet decoder is scored on."""
+        return max(1, round(self.training.scored * self.audio.frame_rate))
+
+    @property
+    def unscored_frames(self) -> int:
+        """Feature frames before those, which a WaveNet hears without being scored."""
+        return -(-self.wavenet.receptive_field // self.audio.hop_length)
 
     @property
     def clip_samples(self) -> int:

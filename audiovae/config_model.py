@@ -75,7 +75,8 @@ class ModelConfig:
     """Encoder, latent and decoders."""
 
     encoder: Literal["convnext"] = "convnext"
-    decoder: Literal["convnext"] = "convnext"
+    decoder: Literal["convnext", "wavenet"] = "convnext"
+    """`convnext` tells log-mel frames; `wavenet` gives each sample a distribution."""
     latent_dim: int = 32
     """Latent dimensions."""
     latent_stride: int = 2
@@ -128,6 +129,33 @@ class VocoderConfig:
             require(getattr(self, name) > 0, f"{name} must be positive")
         require(0 <= self.refinements <= 64, "refinements must be 0 to 64")
         require(self.kernel_size % 2 == 1, "kernel_size must be odd")
+
+
+@dataclass(frozen=True)
+class WaveNetConfig:
+    """The layers of a WaveNet decoder that run at the rate of samples."""
+
+    residual: int = 32
+    """Channels from layer to layer."""
+    skip: int = 96
+    """Channels from all layers to the output."""
+    layers: int = 24
+    cycle: int = 8
+    """Layers after which the dilation, doubled by each, begins at 1 again."""
+
+    def __post_init__(self) -> None:
+        for name in ("residual", "skip", "layers", "cycle"):
+            require(getattr(self, name) > 0, f"{name} must be positive")
+
+    @property
+    def dilations(self) -> tuple[int, ...]:
+        """Samples between the two taps of each layer."""
+        return tuple(2 ** (layer % self.cycle) for layer in range(self.layers))
+
+    @property
+    def receptive_field(self) -> int:
+        """Samples before a sample that its distribution depends on."""
+        return sum(self.dilations) + 1
 
 
 @dataclass(frozen=True)

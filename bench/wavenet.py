@@ -36,7 +36,10 @@ def main() -> None:
     parser.add_argument("--samples", type=int, default=1600, help="that the naive loop draws")
     parser.add_argument("-o", "--output", type=Path, help="a Markdown file for the table")
     args = parser.parse_args()
-    shape = WaveNetShape(64, 160, args.residual, args.skip, args.layers, args.cycle)
+    shape = WaveNetShape(
+        condition=64, hop=160, residual=args.residual, skip=args.skip, layers=args.layers,
+        cycle=args.cycle,
+    )  # fmt: skip
     torch.set_num_threads(1)
     torch.manual_seed(0)
     network = WaveNet(shape).requires_grad_(False)

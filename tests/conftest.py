@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
 from pathlib import Path
 
@@ -12,14 +13,19 @@ import torch
 from takes import FORMATS, RATE, sound
 
 from audiovae.config import AudioConfig, Config, ModelConfig, TrainingConfig, VocoderConfig
+from audiovae.config_model import WaveNetConfig
 from audiovae.model.autoencoder import AudioVAE, Statistics
 from audiovae.model.vocoders import make_vocoder
 
+# Processes of tests share the cores, and so does what they start: threads would only wait.
+SHARE = max(1, (os.cpu_count() or 1) // int(os.environ.get("PYTEST_XDIST_WORKER_COUNT", "1")))
+os.environ.setdefault("OMP_NUM_THREADS", str(SHARE))
+torch.set_num_threads(int(os.environ["OMP_NUM_THREADS"]))
 TINY_RATE = 16_000
 DOMAINS = ("flute", "piano", "trumpet")
 
 
-def tiny_config(features: str = "logmel") -> Config:
+def tiny_config(features: str = "logmel", decoder: str = "convnext") -> Config:
     """Settings of a model that runs in milliseconds."""
     return Config(
         audio=AudioConfig(
@@ -30,6 +36,7 @@ def tiny_config(features: str = "logmel") -> Config:
             n_mels=40,
         ),
         model=ModelConfig(
+            decoder=decoder,  # type: ignore[arg-type]
             latent_dim=8,
             encoder_width=24,
             encoder_blocks=(1, 1),
@@ -40,17 +47,20 @@ def tiny_config(features: str = "logmel") -> Config:
         vocoder=VocoderConfig(
             "linked", width=24, blocks=2, expansion=2, iterations=8, refinements=1
         ),
-        training=TrainingConfig(clip=0.25, rows=2),
+        wavenet=WaveNetConfig(residual=8, skip=8, layers=6, cycle=3),
+        training=TrainingConfig(clip=0.25, rows=2, scored=0.1),
     )
 
 
-def make_model(features: str = "logmel", vocoder: bool = True) -> AudioVAE:
+def make_model(
+    features: str = "logmel", vocoder: bool = True, decoder: str = "convnext"
+) -> AudioVAE:
     """Build a tiny model of seeded random weights."""
-    config = tiny_config(features)
+    config = tiny_config(features, decoder)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(7)
         model = AudioVAE(config, DOMAINS, Statistics.plain(config.audio.n_mels))
-        if vocoder and features == "logmel":
+        if vocoder and not config.speaks:
             model.vocoder = make_vocoder(config)
     model.provenance = {"ranges": {"flute": [60.0, 96.0], "piano": [21.0, 108.0]}}
     return model.eval()

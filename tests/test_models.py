@@ -6,9 +6,12 @@ import dataclasses
 from pathlib import Path
 
 import pytest
+import torch
 from conftest import make_model
 
+import audiovae
 from audiovae.apps.models import find_model
+from audiovae.errors import CheckpointError
 from audiovae.model.autoencoder import AudioVAE
 from audiovae.model.vocoder import LinkedVocoder
 
@@ -42,6 +45,24 @@ def test_a_model_says_what_makes_its_sound(
     # Saved again, it loads with the vocoder that it was given.
     again = chosen.model.save_pretrained(tmp_path / "again")
     assert "its own vocoder" in find_model(again).note
+
+
+def test_only_the_decoders_that_are_asked_for_are_loaded(
+    tiny_checkpoint: Path, tmp_path: Path
+) -> None:
+    whole = find_model(tiny_checkpoint).model
+    first = whole.domains[0]
+    part = find_model(tiny_checkpoint, domains=[first]).model
+    assert part.domains == [first] and part.vocoder is not None
+    z = torch.randn(1, whole.config.model.latent_dim, 4)
+    assert torch.equal(part.decode(z, first), whole.decode(z, first))
+    # The whole refuses an unknown one, with the names of all.
+    assert find_model(tiny_checkpoint, domains=[first, "no such"]).model.domains == whole.domains
+    encoder = audiovae.load_encoder(tiny_checkpoint).model
+    assert encoder.domains == [] and encoder.vocoder is None
+    empty = AudioVAE(whole.config, []).save_pretrained(tmp_path / "empty")
+    with pytest.raises(CheckpointError, match="no domains"):
+        audiovae.load_encoder(empty)
 
 
 def test_another_audio_contract_keeps_griffin_lim(

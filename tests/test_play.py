@@ -217,5 +217,5 @@ def test_training_without_notes_is_told(
             path.write_text(content)
         with pytest.raises(CorpusError, match=said):
             train_notes(renders, path, tiny_model, tmp_path / "out", steps=1, progress=False)
-    with pytest.raises(UserError, match="waveform"):
+    with pytest.raises(UserError, match="give sound"):
         train_notes(renders, path, make_model("waveform"), tmp_path / "out", steps=1)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import runpy
 from pathlib import Path
 
 import pytest
@@ -29,10 +30,17 @@ def write_tones(folder: Path, domains: list[str], pieces: int = 3, notes: int = 
 
 
 @pytest.mark.parametrize("name", RECIPES)
-def test_a_recipe_is_short_and_answers_help(name: str) -> None:
+def test_a_recipe_is_short_and_answers_help(
+    name: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
     path = ROOT / "recipes" / name
     assert len(path.read_text("utf-8").splitlines()) <= 60
-    assert succeed(path, "--help").startswith(f"usage: {name}")
+    monkeypatch.setattr("sys.argv", [str(path), "--help"])
+    # A process of its own for each would take seconds to import torch.
+    monkeypatch.syspath_prepend(path.parent)
+    with pytest.raises(SystemExit, match=r"^0$"):
+        runpy.run_path(str(path), run_name="__main__")
+    assert capsys.readouterr().out.startswith(f"usage: {name}")
 
 
 def test_toy_goes_from_tones_to_a_transfer(tmp_path: Path) -> None:
@@ -63,6 +71,22 @@ def test_waveforms_and_log_mels_are_trained_and_judged(tmp_path: Path) -> None:
         header = json.loads((run / features / "checkpoint" / "config.json").read_text())
         assert header["config"]["audio"]["features"] == features
         assert header["provenance"]["init"]["steps"] == 1
+
+
+@pytest.mark.slow
+def test_wavenets_go_from_log_mels_to_one_and_to_all(tmp_path: Path) -> None:
+    renders = write_tones(tmp_path / "renders", ["viola", "oboe"])
+    held_out = write_tones(tmp_path / "held-out", ["viola", "oboe"], pieces=1, notes=17)
+    run = tmp_path / "run"
+    said = succeed(
+        ROOT / "recipes" / "wavenet.py", renders, run, "--steps", 3, "--domains", "viola", "oboe",
+        "--test", held_out,
+    )  # fmt: skip
+    assert "transfer, log-spectral distance " in said
+    header = json.loads((run / "all" / "checkpoint" / "config.json").read_text())
+    assert header["config"]["model"]["decoder"] == "wavenet"
+    assert header["domains"] == ["oboe", "viola"]
+    assert header["provenance"]["init"]["init"]["steps"] == 1
 
 
 @pytest.mark.slow

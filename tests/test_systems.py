@@ -81,8 +81,10 @@ def make(tiny_model: AudioVAE, renders: Renders) -> Make:
     """A function that makes a fitted system by its name."""
 
     def build(name: str, testset: Renders = renders) -> System:
-        domains = list(renders.files)
-        (system,) = make_systems([name], tiny_model, testset, domains, precision="fp32")
+        domains, model = list(renders.files), tiny_model
+        if name == "mu-law":
+            model = make_model(decoder="wavenet")
+        (system,) = make_systems([name], model, testset, domains, precision="fp32")
         return system
 
     return build
@@ -110,7 +112,7 @@ def test_every_system_keeps_shapes_rows_and_silence(name: str, make: Make) -> No
 
 
 def test_oracles_alone_are_given_the_truth(make: Make) -> None:
-    assert {n for n in HEARING if make(n).oracle} == {"truth", "griffin-lim", "vocoder"}
+    assert {n for n in HEARING if make(n).oracle} == {"truth", "griffin-lim", "vocoder", "mu-law"}
     assert len({make(n).fingerprint for n in HEARING}) == len(HEARING)
 
 
@@ -250,8 +252,24 @@ def test_systems_without_their_part_are_left_out(renders: Renders) -> None:
     def made(model: AudioVAE) -> set[str]:
         return {s.name for s in make_systems(names, model, renders, domains)}
 
-    assert set(names) - made(make_model(vocoder=False)) == {"vocoder", "notes"}
-    assert set(names) - made(make_model("waveform")) == {"griffin-lim", "vocoder", "notes"}
+    assert set(names) - made(make_model(vocoder=False)) == {"vocoder", "mu-law", "notes"}
+    assert set(names) - made(make_model("waveform")) == {
+        "griffin-lim",
+        "vocoder",
+        "mu-law",
+        "notes",
+    }
+    assert set(names) - made(make_model(decoder="wavenet")) == {"griffin-lim", "vocoder", "notes"}
+
+
+def test_mu_law_costs_what_eight_bits_cost(renders: Renders) -> None:
+    (system,) = make_systems(["mu-law"], make_model(decoder="wavenet"), renders, ["piano"])
+    tone = torch.from_numpy(noise_samples(0.5))
+    error = (
+        system.render(tone, "flute", "piano")
+        - 10 ** (-20 / 20) * tone / tone.square().mean().sqrt()
+    )
+    assert 0.005 < float(error.square().mean().sqrt()) / 0.1 < 0.05
 
 
 def test_what_cannot_be_done_is_refused(make: Make, tiny_model: AudioVAE) -> None:

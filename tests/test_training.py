@@ -18,6 +18,7 @@ from audiovae.config import Config, TrainingConfig
 from audiovae.corpus.prepare import prepare
 from audiovae.errors import CheckpointError, ConfigError, CorpusError, UserError
 from audiovae.model.autoencoder import AudioVAE
+from audiovae.model.decoder import DECODERS
 from audiovae.tables import from_dict, to_dict
 from audiovae.training.add_domain import add_domain
 from audiovae.training.autoencoder import VAETask as _Task
@@ -35,6 +36,7 @@ BASE = {
         "decoder_width": 16, "decoder_blocks": [1, 1],
     },
     "vocoder": {"width": 16, "blocks": 1},
+    "wavenet": {"residual": 8, "skip": 8, "layers": 4, "cycle": 2},
     "training": {
         "rows": 2, "clip": 0.25, "log_every": 1, "validate_every": 5, "checkpoint_every": 5,
         "precision": "fp32",
@@ -87,8 +89,9 @@ def losses(run: Path) -> list[float]:
         {"training": {"pairing": "aligned", "accumulate": 2}, "objective": {"agreement_weight": 5}},
         {"audio": {"features": "waveform"}, "objective": {"confusion": "none"}},
         {"model": {"share": "trunk", "likelihood": "gaussian"}, "objective": {"confusion": "mmd"}},
+        {"model": {"decoder": "wavenet"}, "training": {"pairing": "aligned", "scored": 0.1}},
     ],
-    ids=["adversarial-translated", "aligned-agreeing", "waveform", "trunk-gaussian-mmd"],
+    ids=["adversarial-translated", "aligned-agreeing", "waveform", "trunk-gaussian-mmd", "wavenet"],
 )
 def test_ten_steps_equal_five_and_a_resume_of_five(sections, store, tmp_path, monkeypatch):
     settings = config(**sections)
@@ -213,13 +216,19 @@ def test_the_vocoder_learns_and_resumes_from_a_checkpoint(store, tmp_path):
     with pytest.raises(CheckpointError, match="other features"):
         other = config(audio={"n_mels": 32})
         train_vocoder(store, tmp_path / "x", other, steps=5, init=init, progress=False)
-    with pytest.raises(ConfigError, match="no vocoder"):
-        waveform = config(audio={"features": "waveform"})
-        train_vocoder(store, tmp_path / "x", waveform, steps=5, progress=False)
+    for section, setting in (
+        ("audio", {"features": "waveform"}),
+        ("model", {"decoder": "wavenet"}),
+    ):
+        with pytest.raises(ConfigError, match="no vocoder"):
+            speaking = config(**{section: setting}, training={"scored": 0.1})
+            train_vocoder(store, tmp_path / "x", speaking, steps=5, progress=False)
 
 
-def test_a_new_domain_leaves_all_else_as_it_was(store, tmp_path):
-    train(store, tmp_path / "run", config(), domains=["one", "two"], steps=20, progress=False)
+@pytest.mark.parametrize("decoder", DECODERS)
+def test_a_new_domain_leaves_all_else_as_it_was(decoder, store, tmp_path):
+    settings = config(model={"decoder": decoder}, training={"scored": 0.1})
+    train(store, tmp_path / "run", settings, domains=["one", "two"], steps=20, progress=False)
     model = AudioVAE.from_pretrained(tmp_path / "run" / "checkpoint")
     music = write_music(tmp_path / "music", ("new",)) / "new"
     summary = add_domain(music, "new", model, tmp_path / "grown", steps=10, progress=False)

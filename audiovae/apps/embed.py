@@ -147,4 +147,4 @@ def load_encoder(
     Raises:
         CheckpointError: when there is no such model, or it is damaged.
     """
-    return Encoder(find_model(path, device=device).model, precision=precision)
+    return Encoder(find_model(path, device=device, domains=()).model, precision=precision)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from typing import Any
 
 import numpy as np
 import torch
@@ -16,9 +17,8 @@ from audiovae.apps.pieces import Joiner, Piece, cut
 from audiovae.errors import UserError
 from audiovae.model.autoencoder import AudioVAE
 from audiovae.model.latent import DiagonalGaussian
-from audiovae.model.lines import Line, Listener, Player, streams
+from audiovae.model.lines import Line, Listener, Voices, make_voices, streams
 from audiovae.model.precision import Runner, run_in
-from audiovae.model.speaking import Told
 from audiovae.model.streaming import Frames
 
 PIECE_SECONDS = 8.0
@@ -136,7 +136,7 @@ class Engine:
         voices: Sequence[Voice],
         gain: float,
         lines: dict[int, Line],
-    ) -> Iterator[tuple[Piece, dict[int, list[Told]]]]:
+    ) -> Iterator[tuple[Piece, dict[int, Sequence[Any]]]]:
         """Give each piece of a stream with what the networks of its rows' `lines` tell of it."""
         for piece in cut(blocks, piece_samples(self.model, self.piece_seconds), 0):
             for row in range(0, 0 if lines else piece.audio.shape[0], ROWS):
@@ -150,7 +150,7 @@ class Engine:
 
     @torch.inference_mode()
     def _play(
-        self, line: Line, audio: np.ndarray, told: list[Told], last: bool
+        self, line: Line, audio: np.ndarray, told: Sequence[Any], last: bool
     ) -> list[np.ndarray]:
         with self.runner.context():
             return [sound.cpu().numpy() for sound in line.play(self._tensor(audio), told, last)]
@@ -248,7 +248,7 @@ class Engine:
         hop, rate = config.latent_hop, config.audio.sample_rate
         step = piece_samples(self.model, self.piece_seconds) // hop
         if streams(self.model):
-            player = Player(self.runner.model, voice.weights)
+            player = make_voices(self.runner.model, [voice.weights], self.seed)
             for start in range(0, length, step):
                 stop = min(length, start + step)
                 z = path(start, stop - start)
@@ -274,9 +274,9 @@ class Engine:
         return model.prior.place(path.to(model.device), self.component, model.encoder)[None]
 
     @torch.inference_mode()
-    def _play_on(self, player: Player, z: Tensor, last: bool) -> np.ndarray:
+    def _play_on(self, player: Voices, z: Tensor, last: bool) -> np.ndarray:
         with self.runner.context():
-            sound = player.push(z, last)
+            (sound,) = player.say(player.think(z, last), last)
         return np.zeros((1, 0), np.float32) if sound is None else sound.float().cpu().numpy()
 
     @torch.inference_mode()
@@ -289,7 +289,8 @@ class _Line(Line):
     """A line of some rows of an engine's stream, with the noise that the engine asks for."""
 
     def __init__(self, engine: Engine, voices: Sequence[Voice], gain: float, row: int) -> None:
-        super().__init__(engine.runner.model, [voice.weights for voice in voices], gain)
+        weights = [voice.weights for voice in voices]
+        super().__init__(engine.runner.model, weights, gain, engine.seed)
         self.engine, self.row, self.frames = engine, row, 0
 
     def latent(self, posterior: DiagonalGaussian) -> Tensor:

@@ -84,7 +84,7 @@ def export_model(
         raise UserError(f"format is {format!r}; expected {' or '.join(get_args(ExportFormat))}")
     if int8 and format != "onnx":
         raise UserError("int8 is for --format onnx alone")
-    if model.waveform or model.vocoder is None:
+    if model.config.speaks or model.vocoder is None:
         raise UserError("an export needs a log-mel model with a vocoder: join one, or train it")
     if output.exists() or output.is_symlink():
         raise UserError(f"{output} exists: choose another output folder, export deletes nothing")

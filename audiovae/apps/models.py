@@ -6,6 +6,7 @@ import dataclasses
 import hashlib
 import importlib.util
 import re
+from collections.abc import Collection
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -14,7 +15,7 @@ import torch
 from audiovae.errors import CheckpointError
 from audiovae.model.autoencoder import AudioVAE
 from audiovae.model.vocoder import LinkedVocoder
-from audiovae.model.weights import VOCODER, load_model
+from audiovae.model.weights import VOCODER, load_model, read_header
 from audiovae.training.optimise import pick_device
 from audiovae.training.start import (
     SHIPPED,
@@ -39,14 +40,22 @@ class Resolved:
 
 
 def resolve_model(
-    path: str | Path | None = None, *, vocoder: str | Path | None = None, device: str = "auto"
+    path: str | Path | None = None,
+    *,
+    vocoder: str | Path | None = None,
+    device: str = "auto",
+    domains: Collection[str] | None = None,
 ) -> AudioVAE:
     """Return a model in evaluation mode: the one of `find_model`."""
-    return find_model(path, vocoder=vocoder, device=device).model
+    return find_model(path, vocoder=vocoder, device=device, domains=domains).model
 
 
 def find_model(
-    path: str | Path | None = None, *, vocoder: str | Path | None = None, device: str = "auto"
+    path: str | Path | None = None,
+    *,
+    vocoder: str | Path | None = None,
+    device: str = "auto",
+    domains: Collection[str] | None = None,
 ) -> Resolved:
     """Find and load a model.
 
@@ -58,6 +67,7 @@ def find_model(
             `default`, which is also meant when left out, or `causal`, the one for live use.
         vocoder: a run or checkpoint folder whose vocoder to use.
         device: `auto`, `cpu`, `cuda`, `mps`.
+        domains: whose decoders to load, as `load_model` has it; all of them when left out.
 
     Raises:
         CheckpointError: when there is no such model, or it is damaged.
@@ -65,12 +75,14 @@ def find_model(
     """
     place = pick_device(device)
     folder = find_checkpoint(path)
-    model = load_model(folder)
-    if not model.domains:
+    model = load_model(folder, domains)
+    if not model.domains and not read_header(folder)["domains"]:
         raise CheckpointError(
             f"{folder} holds a vocoder and no domains: give it as --vocoder, with a model"
         )
-    inverter = _attach(model, None if vocoder is None else checkpoint_folder(vocoder))
+    inverter = "nothing"
+    if model.domains:
+        inverter = _attach(model, None if vocoder is None else checkpoint_folder(vocoder))
     source = "the shipped model" if path is None else str(path)
     source = f"the shipped {path} model" if str(path) in SHIPPED else source
     return Resolved(model.to(place).eval(), source, f"{source} on {place}, sound by {inverter}")
@@ -78,7 +90,7 @@ def find_model(
 
 def _attach(model: AudioVAE, folder: Path | None) -> str:
     """Give the model the vocoder it lacks; return what its sound is made by."""
-    if model.waveform:
+    if model.config.speaks:
         return "its own decoders"
     if folder is not None:
         _use(model, load_vocoder(folder, model.config))

@@ -44,7 +44,7 @@ class TransferSettings:
     temperature: float = 0.0
     """Scale of the posterior's noise; 0 takes its mean."""
     seed: int = 0
-    """Of that noise."""
+    """Of that noise, and of what WaveNet decoders draw."""
     transpose: float = 0.0
     """Semitones by which the source is shifted first."""
     octave: Literal["keep", "auto"] = "keep"
@@ -94,6 +94,8 @@ def pick_voices(
     for voice in voices:
         for domain in voice.weights:
             model.decoder(domain)
+        if len(voice.weights) > 1 and model.config.model.decoder == "wavenet":
+            raise UserError("WaveNet decoders have no blend, only log-mels add up: name one domain")
     names = [voice.name for voice in voices]
     for name in names:
         if names.count(name) > 1:

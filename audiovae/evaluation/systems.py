@@ -24,6 +24,7 @@ from audiovae.model.autoencoder import AudioVAE
 from audiovae.model.notes import Roll
 from audiovae.model.precision import choose_precision, run_in
 from audiovae.model.presence import SILENCE
+from audiovae.model.wavenet import mu_law_decode, mu_law_encode
 from audiovae.tables import to_dict
 
 ROWS = 8
@@ -165,16 +166,21 @@ class OneDecoder(ModelSystem):
 
 
 class Resynthesis(ModelSystem):
-    """The true rendering through the model's own log-mel and back: what that way costs alone."""
+    """The true rendering through the model's own log-mel, or codes, and back: what that costs."""
 
     oracle = True
 
     def __init__(
-        self, model: AudioVAE, name: Literal["griffin-lim", "vocoder"], precision: str = "auto"
+        self,
+        model: AudioVAE,
+        name: Literal["griffin-lim", "vocoder", "mu-law"],
+        precision: str = "auto",
     ) -> None:
         super().__init__(model, precision, name)
 
     def _play(self, model: AudioVAE, audio: Tensor, target: str) -> Tensor:
+        if self.name == "mu-law":
+            return mu_law_decode(mu_law_encode(audio))
         features = model.features(audio)
         if self.name == "griffin-lim":
             return model.griffin_lim(features)
@@ -182,11 +188,16 @@ class Resynthesis(ModelSystem):
 
 
 def _griffin_lim(model: AudioVAE, precision: str) -> System | None:
-    return None if model.waveform else Resynthesis(model, "griffin-lim", precision)
+    return None if model.config.speaks else Resynthesis(model, "griffin-lim", precision)
 
 
 def _vocoder(model: AudioVAE, precision: str) -> System | None:
     return None if model.vocoder is None else Resynthesis(model, "vocoder", precision)
+
+
+def _mu_law(model: AudioVAE, precision: str) -> System | None:
+    wavenet = model.config.model.decoder == "wavenet"
+    return Resynthesis(model, "mu-law", precision) if wavenet else None
 
 
 def _notes(model: AudioVAE, precision: str) -> System | None:
@@ -200,11 +211,12 @@ SYSTEMS: dict[str, Callable[[AudioVAE, str], System | None]] = {
     "musaicing": lambda model, precision: Musaicing(),
     "griffin-lim": _griffin_lim,
     "vocoder": _vocoder,
+    "mu-law": _mu_law,
     "model": ModelSystem,
     "notes": _notes,
 }
 """Name to what makes a system from a model and a precision; nothing, where the model has no such
-part (a waveform model has no log-mel, and some have no vocoder but Griffin-Lim)."""
+part (a waveform model has no log-mel, few have codes, some have no vocoder but Griffin-Lim)."""
 
 
 def make_systems(

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,7 +14,7 @@ from torch import Tensor, nn
 from audiovae.audio.features import make_features
 from audiovae.config import Config
 from audiovae.errors import UserError
-from audiovae.model.decoder import DECODERS, Decoder, Shared
+from audiovae.model.decoder import DECODERS, Decoder, Head, LogMelHead, Shared, playable
 from audiovae.model.encoder import ENCODERS
 from audiovae.model.griffin_lim import GriffinLim
 from audiovae.model.latent import DiagonalGaussian
@@ -24,9 +23,6 @@ from audiovae.model.presence import SILENCE_HOPS, SMOOTHED, gates, hop_peaks
 from audiovae.model.priors import PRIORS
 from audiovae.model.vocoder import LinkedVocoder
 from audiovae.model.voice import LinkedVoice
-
-LOUDEST = 3.0
-"""Nats at which log-mel frames are clamped before they become sound."""
 
 
 def key(domain: str) -> str:
@@ -63,7 +59,7 @@ class Output:
     rows: dict[str, Tensor]
     """Domain to the indices of the rows it decodes."""
     reconstruction: dict[str, Tensor]
-    """Domain to the log-mel of its rows, as `locate` gives it."""
+    """Domain to what its likelihood is told of its rows, as `locate` gives it."""
     hidden: dict[str, Tensor]
     """Domain to the hidden frames of its rows, which `tell` is given."""
 
@@ -72,8 +68,7 @@ class AudioVAE(nn.Module):
     """One shared encoder, one decoder for each domain, a vocoder.
 
     Args:
-        config, statistics: settings, and what was measured of the training corpus.
-        domains: names of the decoders.
+        config, domains, statistics: settings, decoders' names, what the corpus was measured to be.
     """
 
     feature_mean: Tensor
@@ -120,7 +115,7 @@ class AudioVAE(nn.Module):
 
     @property
     def waveform(self) -> bool:
-        """Whether the decoders give sound themselves."""
+        """Whether the encoder reads raw audio."""
         return self.config.audio.features == "waveform"
 
     @property
@@ -158,31 +153,37 @@ class AudioVAE(nn.Module):
     def locate(
         self, z: Tensor, domain: str, *, bounded: bool | None = None
     ) -> tuple[Tensor, Tensor]:
-        """Map `z (batch, latent, frame)` to log-mel `(batch, n_mels, frame * stride)` in nats.
+        """Map `z (batch, latent, frame)` to what a likelihood is told, and the hidden frames.
 
-        And to the decoder's hidden frames, which `tell` is given. When `bounded` (left out: unless
-        it trains), a decoder is held to the loudest that its domain was heard in each band: where
+        The former is log-mel `(batch, n_mels, frame * stride)` in nats, or what conditions a
+        WaveNet, `(batch, width, frame * stride)`. When `bounded` (left out: unless it trains), a
+        decoder of log-mel is held to the loudest that its domain was heard in each band: where
         partials of several notes meet, logarithms add up to what no sound would.
         """
         frames, hidden = self.decoder(domain)(z, self.shared)
         bounded = not self.training if bounded is None else bounded
         return self.in_nats(frames.float(), domain, bounded), hidden
 
-    def decode(self, z: Tensor, domain: str, *, bounded: bool | None = None) -> Tensor:
+    def decode(
+        self, z: Tensor, domain: str, *, bounded: bool | None = None, seed: int = 0
+    ) -> Tensor:
         """Map `z (batch, latent, frame)` to log-mel as `locate` does.
 
-        With waveform features: to sound, `(batch, frame * stride * hop_length)`.
+        Where decoders speak (`Config.speaks`), to sound `(batch, frame * stride * hop_length)`;
+        `seed` is of what a WaveNet draws, and it passes no gradient.
         """
-        logmel, hidden = self.locate(z, domain, bounded=bounded)
-        if not self.waveform:
-            return logmel
-        return self.voice(domain).sound(*self.tell(hidden, logmel, domain))
+        located, hidden = self.locate(z, domain, bounded=bounded)
+        return self.head(domain).play(located, hidden, seed)
+
+    def head(self, domain: str) -> Head:
+        """Return the last part of a domain's decoder, its own or shared."""
+        return self.decoder(domain).parts(self.shared)[1]
 
     def voice(self, domain: str) -> LinkedVoice:
-        """Return the part of a domain's decoder that gives sound: waveform features alone."""
-        voice = self.decoder(domain).parts(self.shared)[1].voice
-        assert voice is not None, "a log-mel decoder has no voice"
-        return voice
+        """Return the part of a domain's decoder that gives sound: see `Config.voiced`."""
+        head = self.head(domain)
+        assert isinstance(head, LogMelHead) and head.voice is not None, "no decoder has a voice"
+        return head.voice
 
     def tell(self, hidden: Tensor, logmel: Tensor, domain: str) -> tuple[Tensor, Tensor]:
         """Return what a domain's voice tells of what `locate` returned: see `LinkedVoice.join`."""
@@ -190,17 +191,15 @@ class AudioVAE(nn.Module):
 
     def in_nats(self, frames: Tensor, domain: str, bounded: bool) -> Tensor:
         """Map normalised log-mel `(batch, n_mels, frame)` of a decoder to log-mel."""
-        if bounded:
-            frames = torch.minimum(frames, self.decoder(domain).ceiling[:, None])
-        return frames * self.feature_std + self.feature_mean
+        return self.decoder(domain).in_nats(frames, self.feature_mean, self.feature_std, bounded)
 
     def playable(self, features: Tensor) -> Tensor:
-        """Bound log-mel frames as sound bounds them: a decoder may say less than the floor."""
-        return features.clamp(math.log(self.config.audio.log_floor), LOUDEST)
+        """Bound log-mel frames as sound bounds them."""
+        return playable(features, self.config.audio)
 
     def vocode(self, features: Tensor) -> Tensor:
         """Map what `decode` returns to sound, `(batch, frame * hop_length)`."""
-        if self.waveform:
+        if self.config.speaks:
             return features
         return (self.vocoder or self.griffin_lim)(self.playable(features))
 
@@ -268,7 +267,8 @@ class AudioVAE(nn.Module):
     def context_samples(self) -> int:
         """Samples on each side that an output sample depends on, whole latent frames.
 
-        Griffin-Lim depends on all of its input: there this is a practical bound.
+        Griffin-Lim depends on all of its input, and what a WaveNet draws on all that it drew
+        before: there this is a practical bound.
         """
         audio = self.config.audio
         window = -(-audio.n_fft // audio.hop_length)
@@ -280,8 +280,8 @@ class AudioVAE(nn.Module):
         """Feature frames on each side that the networks see."""
         frames = self.encoder.context_frames
         frames += max((self.decoder(d).context_frames for d in self.domains), default=0)
-        if self.waveform:
-            return frames + max((self.voice(d).refined_frames for d in self.domains), default=0)
+        if self.config.speaks:
+            return frames + max((self.head(d).played_frames for d in self.domains), default=0)
         return frames + (self.vocoder or self.griffin_lim).context_frames
 
     @classmethod

@@ -76,7 +76,7 @@ def hear_spans(model: AudioVAE, clips: Tensor, domains: list[str], *, common: bo
         z = model.encode(clips).mean
         for domain in domains:
             logmel, hidden = model.locate(z, domain)
-            if model.waveform:
+            if model.config.voiced:
                 model.tell(hidden, logmel, domain)
 
 

@@ -14,8 +14,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from audiovae.model.autoencoder import LOUDEST, AudioVAE
+from audiovae.model.autoencoder import AudioVAE
 from audiovae.model.blocks import Block, FrameConv, reach
+from audiovae.model.decoder import LOUDEST, LogMelDecoder, LogMelHead
 from audiovae.model.export_dft import Dft, split_windows
 from audiovae.model.export_sound import Listener, plain
 from audiovae.model.latent import GRAIN, soft_round
@@ -178,6 +179,7 @@ class StreamDecoder(nn.Module):
         super().__init__()
         decoder, causal = model.decoder(domain), model.config.audio.causal
         trunk, head = decoder.parts(model.shared)
+        assert isinstance(decoder, LogMelDecoder) and isinstance(head, LogMelHead)
         self.trunk = Frames([Conv(trunk.embed, causal), *stream_blocks(trunk.blocks, causal)])
         self.up = plain(head.up.split)
         self.stride = model.config.model.latent_stride

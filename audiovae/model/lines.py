@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from typing import Any, Protocol
 
 import torch
 from torch import Tensor
@@ -11,11 +12,12 @@ from audiovae.model.autoencoder import AudioVAE
 from audiovae.model.latent import DiagonalGaussian
 from audiovae.model.speaking import SOUND_FRAMES, Linker, Speaker, Told
 from audiovae.model.streaming import Frames, Gate, Windows, decoder_chain, encoder_chain
+from audiovae.model.wavenet_sampler import Drawing
 
 
 def streams(model: AudioVAE) -> bool:
     """Whether a model can play a stream frame by frame: it has a vocoder, or needs none."""
-    return model.waveform or model.vocoder is not None
+    return model.config.speaks or model.vocoder is not None
 
 
 class Listener:
@@ -78,10 +80,6 @@ class Player:
         """Play what `think` returned; return the sound `(batch, sample)` that is ready."""
         return self.linker.push(told, last)
 
-    def push(self, z: Frames, last: bool) -> Frames:
-        """Play the next `z (batch, latent, frame)`; return the sound `(batch, sample)` ready."""
-        return self.say(self.think(z, last), last)
-
     def _located(self, hidden: Sequence[Tensor]) -> Iterator[Tensor]:
         """Return the log-mel of each decoder's hidden frames."""
         for part, head, domain in zip(hidden, self.heads, self.weights, strict=False):
@@ -99,6 +97,84 @@ class Player:
         return amplitude, links
 
 
+class Voices(Protocol):
+    """All that one z is played on: `think` runs the networks, `say` makes sound of what they tell.
+
+    Both return one result a voice; `last` is as in `Player`.
+    """
+
+    def think(self, z: Frames, last: bool) -> Sequence[Any]:
+        """Run the networks on the next `z (batch, latent, frame)`."""
+
+    def say(self, told: Sequence[Any], last: bool) -> Sequence[Frames]:
+        """Play what `think` returned: sounds `(batch, sample)`."""
+
+
+class LinkedVoices:
+    """Players side by side; the arguments are those of `make_voices`."""
+
+    def __init__(self, model: AudioVAE, voices: Sequence[Mapping[str, float]]) -> None:
+        self.players = [Player(model, weights) for weights in voices]
+
+    def think(self, z: Frames, last: bool) -> list[Told]:
+        """See `Voices`."""
+        return [player.think(z, last) for player in self.players]
+
+    def say(self, told: Sequence[Told], last: bool) -> list[Frames]:
+        """See `Voices`."""
+        pairs = zip(self.players, told, strict=True)
+        return [player.say(parts, last) for player, parts in pairs]
+
+
+class DrawnVoices:
+    """WaveNets: the samples of all voices and rows are drawn together.
+
+    The arguments are those of `make_voices`; no voice may be a blend.
+    """
+
+    def __init__(
+        self, model: AudioVAE, voices: Sequence[Mapping[str, float]], seed: int = 0
+    ) -> None:
+        domains = [domain for weights in voices for domain in weights]
+        assert len(domains) == len(voices), "WaveNets have no blend"
+        self.chains = [decoder_chain(model, domain) for domain in domains]
+        self.heads = [model.head(domain) for domain in domains]
+        self.seed = seed
+        self.drawing: Drawing | None = None
+
+    def think(self, z: Frames, last: bool) -> list[Frames]:
+        """Return what conditions each voice's samples, `(batch, width, frame)`."""
+        pairs = zip(self.chains, self.heads, strict=True)
+        hidden = [(chain.push(z, last), head) for chain, head in pairs]
+        return [None if part is None else head.location(part).float() for part, head in hidden]
+
+    def say(self, told: Sequence[Frames], last: bool) -> Sequence[Frames]:
+        """See `Voices`."""
+        ready = [part for part in told if part is not None]
+        if not ready:
+            return told
+        rows = len(ready[0])
+        if self.drawing is None:
+            networks = [head.wavenet for head in self.heads for _ in range(rows)]
+            self.drawing = Drawing(networks, self.seed)  # type: ignore[arg-type]
+        return self.drawing.push(torch.cat(ready)).split(rows)
+
+
+def make_voices(
+    model: AudioVAE, voices: Sequence[Mapping[str, float]], seed: int = 0
+) -> LinkedVoices | DrawnVoices:
+    """Return what plays z frame by frame: joined, what decoding and vocoding the whole gives.
+
+    Args:
+        model: that plays; see `streams`.
+        voices: of each, domain to weight.
+        seed: of what WaveNets draw.
+    """
+    if model.config.model.decoder == "wavenet":
+        return DrawnVoices(model, voices, seed)
+    return LinkedVoices(model, voices)
+
+
 class Line:
     """From sound in to sound out: one listener, a player for each voice.
 
@@ -106,11 +182,14 @@ class Line:
         model: that plays.
         voices: of each, domain to weight.
         gain: factor that brings the input to the level of the training recordings; it is undone.
+        seed: of what WaveNets draw.
     """
 
-    def __init__(self, model: AudioVAE, voices: list[Mapping[str, float]], gain: float) -> None:
+    def __init__(
+        self, model: AudioVAE, voices: list[Mapping[str, float]], gain: float, seed: int = 0
+    ) -> None:
         self.gain, self.listener = gain, Listener(model)
-        self.players = [Player(model, weights) for weights in voices]
+        self.voices = make_voices(model, voices, seed)
         self.gates = [Gate(model) for _ in voices]
         self.left = 0
         """Samples that were heard and are not played yet."""
@@ -119,13 +198,13 @@ class Line:
         """Return the z of the next frames: the mean."""
         return posterior.mean
 
-    def hear(self, audio: Tensor, last: bool) -> list[Told]:
+    def hear(self, audio: Tensor, last: bool) -> Sequence[Any]:
         """Run the networks on the next `audio (batch, sample)`: for each voice, what it tells."""
         posterior = self.listener.push(audio * self.gain, last)
         z = None if posterior is None else self.latent(posterior)
-        return [player.think(z, last) for player in self.players]
+        return self.voices.think(z, last)
 
-    def play(self, audio: Tensor, told: Sequence[Told], last: bool) -> list[Tensor]:
+    def play(self, audio: Tensor, told: Sequence[Any], last: bool) -> list[Tensor]:
         """Play what `hear` returned of `audio`.
 
         Returns:
@@ -133,8 +212,8 @@ class Line:
         """
         self.left += audio.shape[1]
         played = []
-        for player, gate, parts in zip(self.players, self.gates, told, strict=True):
-            sound = gate.push(audio, player.say(parts, last), last)
+        for gate, made in zip(self.gates, self.voices.say(told, last), strict=True):
+            sound = gate.push(audio, made, last)
             sound = audio[:, :0] if sound is None else sound[:, : self.left] / self.gain
             played.append(sound.float())
         self.left -= played[0].shape[1]

@@ -15,6 +15,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from audiovae.config_model import WaveNetConfig
 from audiovae.tables import require
 
 
@@ -41,43 +42,36 @@ def mu_law_decode(codes: Tensor, levels: int = 256, dtype: torch.dtype = torch.f
     return y.sign() * torch.expm1(y.abs() * math.log1p(mu)) / mu
 
 
-@dataclass(frozen=True)
-class WaveNetShape:
+@dataclass(frozen=True, kw_only=True)
+class WaveNetShape(WaveNetConfig):
     """What a WaveNet is built from; networks of one shape can be sampled together."""
 
     condition: int
     """Channels of the conditioning frames."""
     hop: int
     """Samples that a conditioning frame stands for."""
-    residual: int = 32
-    """Channels from layer to layer."""
-    skip: int = 96
-    """Channels from all layers to the output."""
-    layers: int = 24
-    cycle: int = 8
-    """Layers after which the dilation, doubled by each, begins at 1 again."""
     levels: int = 256
     """Codes that a sample may have."""
 
     def __post_init__(self) -> None:
-        for name in ("condition", "hop", "residual", "skip", "layers", "cycle"):
+        super().__post_init__()
+        for name in ("condition", "hop"):
             require(getattr(self, name) > 0, f"{name} must be positive")
         require(self.levels > 1, "levels must be at least 2")
-
-    @property
-    def dilations(self) -> tuple[int, ...]:
-        """Samples between the two taps of each layer."""
-        return tuple(2 ** (layer % self.cycle) for layer in range(self.layers))
-
-    @property
-    def receptive_field(self) -> int:
-        """Samples before a sample that its distribution depends on."""
-        return sum(self.dilations) + 1
 
     @property
     def silence(self) -> int:
         """The code of a sample of zero, which stands before the first."""
         return self.levels // 2
+
+
+def _waves(levels: int, count: int, step: float) -> Tensor:
+    """Return cosines over the codes of unit power, `(levels, count)`: each `step` half waves more.
+
+    The first has one step of them.
+    """
+    place = (torch.arange(levels) + 0.5) / levels
+    return 2**0.5 * torch.cos(math.pi * step * torch.arange(1, count + 1) * place[:, None])
 
 
 class Layer(nn.Module):
@@ -92,15 +86,16 @@ class Layer(nn.Module):
         # After the last layer nobody reads a residual.
         self.out = nn.Linear(width, shape.skip if last else width + shape.skip)
 
-    def forward(self, x: Tensor, condition: Tensor) -> Tensor:
-        """Map `x (batch, sample, residual)` to `(batch, sample, residual + skip)`.
+    def forward(self, x: Tensor, frames: Tensor, hop: int) -> Tensor:
+        """Map `x (batch, sample, residual)` to what its gates let through, of the same shape.
 
-        `condition (batch, sample, 2 * residual)` is added to the gates. The last one returns
-        `(batch, sample, skip)`.
+        `frames (batch, frame, 2 * residual)` are added to the gates, each for `hop` samples.
         """
-        older = F.pad(x, (0, 0, self.dilation, 0))[:, : x.shape[1]]
-        signal, gate = (self.gates(torch.cat([older, x], 2)) + condition).chunk(2, 2)
-        return self.out(signal.tanh() * gate.sigmoid())
+        samples = x.shape[1]
+        older = F.pad(x, (0, 0, self.dilation, 0))[:, :samples]
+        held = (frames + self.gates.bias).repeat_interleave(hop, 1)[:, :samples]
+        signal, gate = (F.linear(torch.cat([older, x], 2), self.gates.weight) + held).chunk(2, 2)
+        return signal.tanh() * gate.sigmoid()
 
 
 class WaveNet(nn.Module):
@@ -121,6 +116,10 @@ class WaveNet(nn.Module):
         )
         self.head = nn.Linear(shape.skip, shape.skip)
         self.out = nn.Linear(shape.skip, shape.levels)
+        with torch.no_grad():
+            # Neighbouring codes begin as neighbours, or each would have to learn what it is alone.
+            self.embed.weight.copy_(_waves(shape.levels, shape.residual, 0.5))
+            self.out.weight.copy_(_waves(shape.levels, shape.skip, 1.0) / (3 * shape.skip) ** 0.5)
 
     @property
     def receptive_field(self) -> int:
@@ -139,20 +138,25 @@ class WaveNet(nn.Module):
                 that one.
             condition: `(batch, condition, frame)`, with at least `sample / hop` frames.
         """
-        samples, width = codes.shape[1], self.shape.residual
-        before = F.pad(codes[:, :-1], (1, 0), value=self.shape.silence)
-        frames = self.condition(condition.transpose(1, 2)).chunk(self.shape.layers, 2)
-        *layers, last = zip(self.stack(), frames, strict=True)
-        hidden, skip = self.embed(before), torch.zeros(())
-        for layer, given in layers:
-            made = layer(hidden, self._hold(given, samples))
-            hidden, skip = hidden + made[..., :width], skip + made[..., width:]
-        skip = skip + last[0](hidden, self._hold(last[1], samples))
-        return self.out(F.relu(self.head(F.relu(skip)))).transpose(1, 2)
+        return self._logits(codes, condition).transpose(1, 2)
 
-    def _hold(self, frames: Tensor, samples: int) -> Tensor:
-        """Repeat each of `(batch, frame, gates)` until the next: `(batch, sample, gates)`."""
-        return frames.repeat_interleave(self.shape.hop, 1)[:, :samples]
+    def _logits(self, codes: Tensor, condition: Tensor) -> Tensor:
+        """Return what `forward` does as `(batch, sample, levels)`."""
+        width, layers = self.shape.residual, self.stack()
+        before = F.pad(codes[:, :-1], (1, 0), value=self.shape.silence)
+        frames = self.condition(condition.transpose(1, 2)).chunk(len(layers), 2)
+        hidden, passed = self.embed(before), []
+        for layer, given in zip(layers, frames, strict=True):
+            passed.append(layer(hidden, given, self.shape.hop))
+            if layer is not layers[-1]:
+                weight, bias = layer.out.weight[:width], layer.out.bias[:width]
+                hidden = hidden + F.linear(passed[-1], weight, bias)
+        # What all layers give to the output is one product: it reads and writes least.
+        many = self.shape.skip
+        weight = torch.cat([layer.out.weight[-many:] for layer in layers], 1)
+        bias = torch.stack([layer.out.bias[-many:] for layer in layers]).sum(0)
+        skip = F.linear(torch.cat(passed, 2), weight, bias)
+        return self.out(F.relu(self.head(F.relu(skip))))
 
     def log_prob(self, codes: Tensor, condition: Tensor) -> Tensor:
         """Return the log-likelihood in nats of each sample given those before it.
@@ -161,7 +165,8 @@ class WaveNet(nn.Module):
         the logarithm of a probability of the whole. Of a clip from the midst of a recording the
         first `receptive_field` samples miss some of what was before: train on those after them.
         """
-        return -F.cross_entropy(self(codes, condition), codes, reduction="none")
+        logits = self._logits(codes, condition).flatten(0, 1)
+        return -F.cross_entropy(logits, codes.flatten(), reduction="none").view(codes.shape)
 
     @torch.no_grad()
     def sample_naive(

@@ -16,8 +16,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from audiovae.audio.augment import mix_seed
 from audiovae.model.float_tile import pack, padded
-from audiovae.model.wavenet import WaveNet, WaveNetShape
+from audiovae.model.wavenet import WaveNet, WaveNetShape, mu_law_decode
 from audiovae.model.wavenet_kernels import AHEAD, Memory, Weights, generate
 
 
@@ -169,3 +170,43 @@ class Sampler:
             list(_pool(self.threads).map(run, self.jobs))
         self.position += samples
         return torch.from_numpy(made).to(condition.device)
+
+
+PLACES = 1 << 14
+"""Uniform numbers that one seed draws."""
+
+
+def places(seed: int, start: int, samples: int) -> Tensor:
+    """Return uniform numbers `(sample,)`, float64 in [0, 1), from a sample of a stream on.
+
+    A function of the seed and the sample's number: how a stream is cut changes nothing.
+    """
+    generator, drawn = torch.Generator(), []
+    first, last = start // PLACES, (start + max(samples, 1) - 1) // PLACES
+    for number in range(first, last + 1):
+        generator.manual_seed(mix_seed(seed, number, 14))
+        drawn.append(torch.rand(PLACES, generator=generator, dtype=torch.float64))
+    return torch.cat(drawn)[start - first * PLACES :][:samples]
+
+
+class Drawing:
+    """Sound drawn from networks while their conditions come in: joined, what the whole gives.
+
+    Rows take the same places in their distributions, so that a row does not depend on those beside
+    it, and equal channels stay equal.
+
+    Args:
+        networks: as a `Sampler` has them.
+        seed: of what is drawn.
+        start: sample of the stream that the first one is.
+    """
+
+    def __init__(self, networks: Sequence[WaveNet], seed: int, start: int = 0) -> None:
+        self.sampler, self.seed, self.start = Sampler(networks), seed, start
+
+    def push(self, condition: Tensor) -> Tensor:
+        """Map the next conditions `(row, condition, frame)` to sound `(row, frame * hop)`."""
+        samples = condition.shape[2] * self.sampler.shape.hop
+        drawn = places(self.seed, self.start + self.sampler.position, samples)
+        codes = self.sampler.draw(condition, drawn.expand(len(condition), -1))
+        return mu_law_decode(codes, self.sampler.shape.levels)

@@ -6,6 +6,7 @@ import json
 import os
 import shutil
 import tempfile
+from collections.abc import Collection
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
@@ -68,13 +69,13 @@ def unpack(packed: dict[str, Tensor]) -> dict[str, Tensor]:
     for name, tensor in packed.items():
         if name.endswith(SCALE):
             continue
-        value = tensor.float()
         if tensor.dtype == torch.int8:
             if name + SCALE not in packed:
                 raise CheckpointError(f"tensor {name!r} is stored in 8 bits but has no scale")
-            scale = packed[name + SCALE]
-            value = value * scale.reshape(-1, *[1] * (tensor.dim() - 1))
-        state[name] = value
+            scale = packed[name + SCALE].float()
+            state[name] = tensor * scale.reshape(-1, *[1] * (tensor.dim() - 1))
+        else:
+            state[name] = tensor.float()
     return state
 
 
@@ -137,8 +138,14 @@ def replace_folder(new: Path, folder: Path) -> None:
     shutil.rmtree(old, ignore_errors=True)
 
 
-def load_model(folder: Path) -> AudioVAE:
+def load_model(folder: Path, domains: Collection[str] | None = None) -> AudioVAE:
     """Load a checkpoint folder, in evaluation mode.
+
+    Args:
+        folder: the checkpoint.
+        domains: whose decoders to load, where only some are needed: half of the time of a start
+            goes into decoders. All when left out, or when one is unknown: whoever asks for it can
+            then be told all that there are. Without any nothing sounds, so no vocoder is loaded.
 
     Raises `CheckpointError` on a missing or damaged file, an unknown key, or tensors that do not
     fit the config.
@@ -152,12 +159,13 @@ def load_model(folder: Path) -> AudioVAE:
     try:
         config = from_dict(Config, header["config"])
         statistics = from_dict_statistics(header["statistics"], config)
-        domains = header["domains"]
+        there = header["domains"]
     except KeyError as error:
         raise CheckpointError(f"{folder / 'config.json'} lacks {error}") from None
+    wanted = there if domains is None or not {*domains} <= {*there} else {*domains}
     with _Unfilled():
-        model = AudioVAE(config, domains, statistics)
-        if (folder / VOCODER).exists():
+        model = AudioVAE(config, sorted(wanted), statistics)
+        if wanted and (folder / VOCODER).exists():
             model.vocoder = make_vocoder(config)
         if (folder / NOTES).exists():
             model.notes = NoteEncoder(config)
@@ -189,7 +197,8 @@ def load_part(module: nn.Module, path: Path) -> None:
         raise CheckpointError(f"{path} is missing from the checkpoint")
     try:
         unheard = {k: v for k, v in module.state_dict().items() if k.endswith(".span")}
-        module.load_state_dict(unheard | unpack(load_file(path)), strict=True)
+        # What was unpacked becomes the weights: no copy.
+        module.load_state_dict(unheard | unpack(load_file(path)), strict=True, assign=True)
     except SafetensorError as error:
         raise CheckpointError(f"{path} is damaged ({error}): copy or train it again") from None
     except RuntimeError as error:

@@ -71,7 +71,7 @@ def add_domain(
     corpus = _corpus(Path(source), name, work, model, progress)
     settings = dataclasses.replace(
         model.config.training, seed=seed, rows=ROWS, pairing="none", accumulate=1,
-        translated_share=0.0 if model.waveform else TRANSLATED, translated_ramp=0.0,
+        translated_share=0.0 if model.config.speaks else TRANSLATED, translated_ramp=0.0,
     )  # fmt: skip
     objective = dataclasses.replace(model.config.objective, confusion="none", agreement_weight=0.0)
     config = dataclasses.replace(model.config, training=settings, objective=objective)
@@ -144,9 +144,10 @@ def nearest(task: VAETask, domains: list[str]) -> str | None:
     if not domains:
         return None
     audio = task.loader.batch(0)[name]
-    wanted, z = task.logmel(audio), model.encode(audio).mean
+    wanted, z = task.likelihood.target(audio), model.encode(audio).mean
 
     def error(domain: str) -> float:
-        return float((model.locate(z, domain)[0] - wanted).abs().mean())
+        located, _ = model.locate(z, domain)
+        return float(task.likelihood.score(model, domain, located, wanted, 0)[1])
 
     return min(domains, key=error)

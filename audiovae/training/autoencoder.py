@@ -12,7 +12,6 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from audiovae.audio.features import LogMel
 from audiovae.config import TrainingConfig
 from audiovae.corpus.loader import Loader
 from audiovae.corpus.store import FilesStore, Store
@@ -21,11 +20,11 @@ from audiovae.model.autoencoder import AudioVAE, Output
 from audiovae.model.critics import DomainCritic, mmd
 from audiovae.model.precision import autocast
 from audiovae.training.feed import Clips, Feed
+from audiovae.training.likelihood import make_likelihood
 from audiovae.training.matching import Matching
 from audiovae.training.objective import (
     confusion_bound,
     disagreement,
-    negative_log_likelihood,
     ramp,
     total,
     weights_at,
@@ -93,13 +92,16 @@ class VAETask:
         self.sources = (sources or self.targets) if self.aligned else self.targets
         # Whose transfers may be heard: where nothing but new decoders trains, the old ones' too.
         self.players = model.domains if frozen else self.targets
-        # The target is always a log-mel, whatever the encoder reads.
-        self.logmel = LogMel(self.config.audio).to(self.device)
-        self.voices = VoiceLoss(self.config.audio).to(self.device) if model.waveform else None
+        self.likelihood = make_likelihood(self.config).to(self.device)
+        voiced = self.config.voiced
+        self.voices = VoiceLoss(self.config.audio).to(self.device) if voiced else None
         self.loader = self._loader("train", self.targets)
         self.feed = Feed(self.config, self.loader, self.targets, self.sources)
         heard = [d for d in self.targets if store.entries(d, "valid")]
-        self.validation = Validation(model, self._loader("valid", heard), heard) if heard else None
+        self.validation = None
+        if heard:
+            valid = self._loader("valid", heard)
+            self.validation = Validation(model, self.likelihood, valid, heard)
         self.audio_a_step = settings.accumulate * len(self.targets) * settings.rows * self.clip
         if frozen:
             model.encoder.requires_grad_(False)
@@ -156,15 +158,15 @@ class VAETask:
         self, output: Output, targets: Mapping[str, Tensor], step: int, seed: int
     ) -> tuple[dict[str, Tensor], dict[str, float]]:
         """Return the terms of the objective, and the figures to log."""
-        config, model = self.config, self.model
+        config, model, likelihood = self.config, self.model, self.likelihood
         nats, errors = [], []
-        whole = self.logmel(torch.cat(list(targets.values())))
+        whole = likelihood.target(torch.cat(list(targets.values())))
         sizes = [len(audio) for audio in targets.values()]
         for domain, wanted in zip(targets, whole.split(sizes), strict=True):
             made = output.reconstruction[domain]
-            scale, kind = model.decoder(domain).scale, config.model.likelihood
-            nats.append(negative_log_likelihood(wanted, made, scale, kind).mean())
-            errors.append((wanted - made).detach().abs().mean())
+            surprise, error = likelihood.score(model, domain, made, wanted, seed)
+            nats.append(surprise)
+            errors.append(error)
         terms = {"reconstruction": torch.stack(nats).mean()}
         terms[config.objective.match], told = self.matching.term(output, step)
         if self.voices is not None:
@@ -172,7 +174,7 @@ class VAETask:
             terms["links"] = links * config.audio.n_mels
         with torch.no_grad():
             raw = terms["reconstruction"] + self.matching.divergence(output)
-        told |= {"elbo": -float(raw), "mel_error": float(torch.stack(errors).mean())}
+        told |= {"elbo": -float(raw), likelihood.error: float(torch.stack(errors).mean())}
         return terms, told
 
     def confusion(self, output: Output, sources: Tensor) -> Tensor:
@@ -196,7 +198,7 @@ class VAETask:
         config = self.config
         heat = 0.0 if config.training.settle else 1.0
         self.model.train()
-        weights = weights_at(config.objective, step, self.steps, self.model.waveform)
+        weights = weights_at(config.objective, step, self.steps, config.voiced)
         figures: dict[str, float] = {}
         losses = []
         for part in range(config.training.accumulate):
@@ -216,8 +218,8 @@ class VAETask:
                     terms["agreement"] = told / config.model.latent_stride
             loss = total(terms, weights)
             losses.append(loss.detach())
-            # Over the bands, so that one clipping norm serves any number of them.
-            (loss / config.audio.n_mels / config.training.accumulate).backward()
+            # Over the numbers of a frame, so that one clipping norm serves any of them.
+            (loss / self.likelihood.numbers / config.training.accumulate).backward()
             figures |= {k: float(v.detach()) for k, v in terms.items()} | logged
             figures["loss"] = float(loss.detach())
         self.critic.zero_grad(set_to_none=True)
@@ -257,7 +259,7 @@ class VAETask:
         if self.validation is None:
             return {"score": float(-step)}
         with self.averaged():
-            return self.validation.measure(self.logmel)
+            return self.validation.measure()
 
     def export(self, step: int, metrics: dict[str, Any]) -> None:
         """Write the checkpoint folder with the averaged weights, and previews."""

@@ -22,8 +22,9 @@ from audiovae.model.latent import DiagonalGaussian
 from audiovae.model.notes import NoteEncoder
 from audiovae.model.precision import autocast
 from audiovae.training.heard import Heard, hear_all
+from audiovae.training.likelihood import LogMelLikelihood
 from audiovae.training.loop import Budget, run_task
-from audiovae.training.objective import negative_log_likelihood, total
+from audiovae.training.objective import total
 from audiovae.training.optimise import Average, Optimiser, pick_device
 from audiovae.training.scores import Piece, find_pieces, read_notes
 from audiovae.training.start import machine, open_corpus
@@ -62,6 +63,7 @@ class NotesTask:
         self.domains = sorted({d for p in pieces["train"] for d in p.entries})
         self.frames = config.clip_samples // config.latent_hop
         self.audio_a_step = config.training.rows * config.training.clip
+        self.likelihood = LogMelLikelihood(config).to(self.device)
         self.start = copy.deepcopy(self.notes.state_dict())
 
     def begin(self, steps: int) -> None:
@@ -94,10 +96,8 @@ class NotesTask:
         divergence = divergence_from(heard, told).sum(dim=1).mean() / stride
         wanted = self.logmel(drawn, domain)
         made = model.locate(told.mean, domain, bounded=False)[0]
-        nats = negative_log_likelihood(
-            wanted, made, model.decoder(domain).scale, self.config.model.likelihood
-        )
-        terms = {"divergence": divergence, "reconstruction": nats.mean()}
+        nats, _ = self.likelihood.score(model, domain, made, wanted, seed=0)
+        terms = {"divergence": divergence, "reconstruction": nats}
         return terms, drawn, wanted, made
 
     def _heard(self, drawn: Sequence[tuple[Piece, int]]) -> DiagonalGaussian:
@@ -119,7 +119,7 @@ class NotesTask:
             clip = torch.zeros(self.frames * hop)
             clip[:count] = torch.from_numpy(sound.astype("float32")) * gain
             clips.append(clip)
-        return self.model.features(torch.stack(clips).to(self.device))
+        return self.likelihood.target(torch.stack(clips).to(self.device))
 
     def step(self, step: int) -> dict[str, float]:
         """Take one training step and return its figures."""
@@ -231,10 +231,12 @@ def train_notes(
 
     Raises:
         CorpusError: when the recordings have no piece with notes in a domain of the model.
-        UserError: on a model of raw audio, whose decoders are judged by more than log-mels.
+        UserError: on a model whose decoders give sound: they are judged by more than log-mels.
     """
-    if model.waveform:
-        raise UserError("notes are learned through log-mel decoders: this model has waveform ones")
+    if model.config.speaks:
+        raise UserError(
+            "notes are learned through log-mel decoders: those of this model give sound"
+        )
     budget = Budget(30 if minutes is None and steps is None else minutes, None, steps)
     output, place = Path(output), pick_device(device)
     if output.exists() and not (output / "config.json").is_file():

@@ -105,7 +105,7 @@ def ramp(step: int, steps: int, share: float) -> float:
     return 1.0 if share == 0 else min(1.0, step / max(1.0, share * steps))
 
 
-def weights_at(config: ObjectiveConfig, step: int, steps: int, waveform: bool) -> dict[str, float]:
+def weights_at(config: ObjectiveConfig, step: int, steps: int, voiced: bool) -> dict[str, float]:
     """Return the weight of each term at a step."""
     held = config.beta if config.match == "kl" else config.match_weight
     weights = {
@@ -117,7 +117,7 @@ def weights_at(config: ObjectiveConfig, step: int, steps: int, waveform: bool) -
     if config.agreement_weight:
         # It comes with the confusion, whose other half it is.
         weights["agreement"] = config.agreement_weight * ramp(step, steps, config.confusion_ramp)
-    if waveform:
+    if voiced:
         weights["links"] = config.stft_weight
     return weights
 

@@ -32,7 +32,7 @@ def draw_previews(
         shown = [(f"{source}: source", audio[0].cpu().numpy())]
         for domain in [source, *(d for d in domains if d != source)][:TARGETS]:
             features = model.decode(z, domain)
-            sound = features if model.waveform else (vocoder or model.griffin_lim)(features)
+            sound = features if model.config.speaks else (vocoder or model.griffin_lim)(features)
             clip = sound[0, : audio.shape[1]].float().cpu().numpy()
             kind = "reconstruction" if domain == source else f"to {domain}"
             write(folder / f"{source}.{kind.replace(' ', '-')}.wav", clip, rate)

@@ -18,6 +18,7 @@ from audiovae.corpus.store import FilesStore, Store
 from audiovae.errors import CheckpointError, ConfigError, CorpusError
 from audiovae.metrics.pitch import pitch_range
 from audiovae.model.autoencoder import AudioVAE, Statistics
+from audiovae.model.decoder import LogMelDecoder
 from audiovae.model.eight_bits import hear_spans, is_heard
 from audiovae.model.vocoder import LinkedVocoder
 from audiovae.model.vocoders import make_vocoder
@@ -101,14 +102,21 @@ def hear_ranges(
 
 @torch.no_grad()
 def hear_ceilings(model: AudioVAE, store: Store | FilesStore, domains: list[str]) -> None:
-    """Set the ceiling of each domain's decoder: what is exceeded in a thousandth of its frames."""
+    """Set the ceiling of each domain's decoder: what is exceeded in a thousandth of its frames.
+
+    Decoders that give samples have no bands to hold.
+    """
+    of = ((domain, model.decoder(domain)) for domain in domains)
+    decoders = {domain: decoder for domain, decoder in of if isinstance(decoder, LogMelDecoder)}
+    if not decoders:
+        return
     loader = _sampler(store, model.config, domains)
     logmel = LogMel(model.config.audio)
     batches = [loader.batch(step) for step in range(CEILING_STEPS)]
-    for domain in domains:
+    for domain, decoder in decoders.items():
         frames = logmel(torch.cat([batch[domain] for batch in batches])).to(model.device)
         heard = model.normalised(frames).transpose(1, 2).flatten(0, 1)
-        model.decoder(domain).ceiling.copy_(heard.quantile(CEILING_QUANTILE, dim=0))
+        decoder.ceiling.copy_(heard.quantile(CEILING_QUANTILE, dim=0))
 
 
 @torch.no_grad()
@@ -155,7 +163,8 @@ def start_model(
     decoder starts from the first of them, and so does what decoders share where those of `init`
     share nothing. The statistics are those of `init`, unless its log floor is another one: what
     was learned with a high floor is a start for a lower one, and so it is for another likelihood,
-    and what was learned from log-mels for raw audio, whose filters begin as theirs.
+    for another kind of decoder, whose layers at the rate of frames begin as the old ones, and what
+    was learned from log-mels for raw audio, whose filters begin as theirs.
     Raises `ConfigError` when anything else of the audio contract or the networks differs.
     """
     with torch.random.fork_rng(devices=[]):
@@ -165,10 +174,12 @@ def start_model(
         old = load_model(checkpoint_folder(init))
         floor, features = config.audio.log_floor, config.audio.features
         lowered = dataclasses.replace(old.config.audio, log_floor=floor, features=features)
-        judged = dataclasses.replace(old.config.model, likelihood=config.model.likelihood)
+        kind, likelihood = config.model.decoder, config.model.likelihood
+        judged = dataclasses.replace(old.config.model, decoder=kind, likelihood=likelihood)
+        samples = old.config.wavenet if old.config.model.decoder == kind else config.wavenet
         if old.shared is None:
             judged = dataclasses.replace(judged, share=config.model.share)
-        for name, theirs in (("audio", lowered), ("model", judged)):
+        for name, theirs in (("audio", lowered), ("model", judged), ("wavenet", samples)):
             if theirs != getattr(config, name):
                 raise ConfigError(
                     f"{init} has other {name} settings: train from scratch, or use them"

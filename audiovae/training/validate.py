@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import Any
 
 import torch
@@ -13,10 +12,10 @@ from audiovae.metrics import probe as probes
 from audiovae.model.autoencoder import AudioVAE
 from audiovae.model.latent import DiagonalGaussian
 from audiovae.model.priors import divergence
+from audiovae.training.likelihood import Likelihood
 from audiovae.training.objective import (
     active_units,
     kl_by_dimension,
-    negative_log_likelihood,
 )
 
 STEPS = 3
@@ -27,36 +26,41 @@ PROBE_STEPS = 150
 class Validation:
     """Figures of a model on fixed clips of held-out recordings."""
 
-    def __init__(self, model: AudioVAE, loader: Loader, targets: list[str]) -> None:
-        self.model, self.loader, self.targets = model, loader, targets
+    def __init__(
+        self, model: AudioVAE, likelihood: Likelihood, loader: Loader, targets: list[str]
+    ) -> None:
+        self.model, self.likelihood, self.loader = model, likelihood, loader
+        self.targets = targets
 
     @torch.no_grad()
-    def measure(self, logmel: Callable[[Tensor], Tensor]) -> dict[str, Any]:
+    def measure(self) -> dict[str, Any]:
         """Return ELBO parts in nats a feature frame, KL a dimension, active units, a probe.
 
-        `transfer_error`, with aligned clips alone, is the mean absolute difference in nats of
-        the log-mel decoded from another domain's clip and the true one. `score` is that, or the
-        negative ELBO where there are no pairs; lower is better.
+        `transfer_error`, with aligned clips alone, is the likelihood's error of what is decoded
+        from another domain's clip. `score` is that, or the negative ELBO where there are no pairs;
+        lower is better.
         """
-        model = self.model
+        model, likelihood = self.model, self.likelihood
         nats, errors, transfers = [], [], []
         posteriors: dict[str, list[DiagonalGaussian]] = {d: [] for d in self.targets}
         for step in range(STEPS):
             batch = self.loader.batch(step)
-            wanted = {d: logmel(batch[d]) for d in self.targets}
+            wanted = {d: likelihood.target(batch[d]) for d in self.targets}
+
+            def score(z: Tensor, domain: str, step: int = step) -> tuple[Tensor, Tensor]:
+                made, _ = model.locate(z, domain)
+                return likelihood.score(model, domain, made, wanted[domain], step)  # noqa: B023
+
             for domain in self.targets:
                 posterior = model.encode(batch[domain])
                 posteriors[domain].append(posterior)
-                made, _ = model.locate(posterior.mean, domain)
-                decoder, kind = model.decoder(domain), model.config.model.likelihood
-                likelihood = negative_log_likelihood(wanted[domain], made, decoder.scale, kind)
-                nats.append(likelihood.mean())
-                errors.append((made - wanted[domain]).abs().mean())
+                surprise, error = score(posterior.mean, domain)
+                nats.append(surprise)
+                errors.append(error)
             if self.loader.pairing == "aligned" and len(self.targets) > 1:
                 for i, domain in enumerate(self.targets):
                     other = posteriors[self.targets[i - 1]][step]
-                    made, _ = model.locate(other.mean, domain)
-                    transfers.append((made - wanted[domain]).abs().mean())
+                    transfers.append(score(other.mean, domain)[1])
         every = [p for parts in posteriors.values() for p in parts]
         dimensions = kl_by_dimension(every)
         kl = float(self._divergence(every)) / model.config.model.latent_stride
@@ -69,7 +73,7 @@ class Validation:
             "elbo": -(reconstruction + kl),
             "reconstruction": reconstruction,
             "kl": kl,
-            "mel_error": float(torch.stack(errors).mean()),
+            likelihood.error: float(torch.stack(errors).mean()),
             "active_units": active_units(torch.cat(list(frames.values()))),
             "kl_by_dimension": [round(float(v), 4) for v in dimensions],
         }

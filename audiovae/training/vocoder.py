@@ -203,8 +203,9 @@ def train_vocoder(
     audio settings of both must be the config's. For the other arguments and the return value see
     `audiovae.train`.
     """
-    if config.audio.features == "waveform":
-        raise ConfigError("waveform decoders give sound themselves: they need no vocoder")
+    if config.speaks:
+        kind = "WaveNet" if config.model.decoder == "wavenet" else "waveform"
+        raise ConfigError(f"{kind} decoders give sound themselves: they need no vocoder")
     budget = Budget(minutes, audio_hours, steps)
     place, run = pick_device(device), Path(run)
     corpus = open_corpus(store, config.audio.sample_rate)

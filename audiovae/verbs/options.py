@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import json
 import math
+from collections.abc import Collection
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
@@ -75,13 +76,16 @@ class WithModel(Machine):
     vocoder: Place = None
     """A run or checkpoint folder whose vocoder to use."""
 
-    def find(self) -> Resolved:
-        """Load the model. Raises `UserError` also where it can't run in the precision."""
+    def find(self, domains: Collection[str] | None = None) -> Resolved:
+        """Load the model, with these decoders alone when they are named.
+
+        Raises `UserError` also where it can't run in the precision.
+        """
         from audiovae.apps.models import find_model
         from audiovae.model.precision import choose_precision
 
         self.set_threads()
-        found = find_model(self.model, vocoder=self.vocoder, device=self.device)
+        found = find_model(self.model, vocoder=self.vocoder, device=self.device, domains=domains)
         choose_precision(found.model, self.precision)
         return found
 

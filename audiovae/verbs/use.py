@@ -79,7 +79,7 @@ class Transfer:
             precision=self.common.precision,
         )
         blend = parse_blend(self.blend)
-        found = self.common.find()
+        found = self.common.find({*self.to, *(blend or {})} or None)
         started = time.perf_counter()
         written = transfer_files(
             self.inputs,
@@ -167,7 +167,7 @@ class Embed:
         from audiovae.apps.embed import Encoder
         from audiovae.apps.embed_files import embed_files, encoder_metadata
 
-        encoder = Encoder(self.common.find().model, precision=self.common.precision)
+        encoder = Encoder(self.common.find(()).model, precision=self.common.precision)
         started = time.perf_counter()
         written = embed_files(
             encoder, self.inputs, self.output, pool=self.pool, format=self.format, progress=True
@@ -222,7 +222,7 @@ class Generate:
             self.component,
         )
         blend = parse_blend(self.blend)
-        found = self.common.find()
+        found = self.common.find({*self.to, *(blend or {})} or None)
         written = generate_files(
             found.model,
             self.output,

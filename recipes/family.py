@@ -1,0 +1,60 @@
+"""The family of the main model: other priors, other ways to hold z to them, in one table.
+
+    python recipes/family.py renders runs/family --steps 560 --test held-out
+
+`renders` are those of data/render.py --mode aligned: one score in every domain. Every member is
+small and trains for the same steps from one seed; a step costs all of them the same.
+"""
+
+import argparse
+from pathlib import Path
+
+import audiovae
+from audiovae.evaluation.systems import ModelSystem
+
+SMALL = {
+    "model.encoder_width": 128,
+    "model.encoder_blocks": [1, 4],
+    "model.decoder_width": 128,
+    "model.decoder_blocks": [4, 1],
+}
+MEMBERS: dict[str, dict[str, object]] = {
+    "kl": {},
+    "mixture": {"model.prior": "mixture"},
+    "vamp": {"model.prior": "vamp"},
+    "adversarial": {"objective.match": "adversarial"},
+    "adversarial, mixture, no noise": {
+        "objective.match": "adversarial",
+        "model.prior": "mixture",
+        "model.posterior": "deterministic",
+    },
+    "mmd": {"objective.match": "mmd"},
+}
+
+
+def main() -> None:
+    """Prepare, train each member, measure all."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("renders", type=Path, help="a folder for each domain, aligned")
+    parser.add_argument("output", type=Path, help="folder for the store, the runs and the table")
+    parser.add_argument("--steps", type=int, default=560, help="of each member")
+    parser.add_argument("--members", nargs="+", choices=MEMBERS, default=list(MEMBERS))
+    parser.add_argument("--test", type=Path, help="folder that data/transfer_test.py made")
+    args = parser.parse_args()
+    store, systems = args.output / "store", []
+    print(audiovae.prepare(args.renders, store, valid=0.05, level=-20.0).table())
+    for name in args.members:
+        run = args.output / name.replace(",", "").replace(" ", "-")
+        config = audiovae.load_config("aligned", SMALL | MEMBERS[name])
+        audiovae.train(store, run, config, steps=args.steps)
+        systems.append(ModelSystem(audiovae.resolve_model(run), name=name))
+    if args.test:
+        (first, *others), report = systems, args.output / "evaluation"
+        options = {"scope": "quick", "systems": others, "progress": True}
+        measured = audiovae.evaluate(first.model, args.test, report, **options)
+        for name, groups in measured["systems"].items():
+            print(f"{name}: {groups['transfer']['lsd']['mean']:.2f} dB")
+
+
+if __name__ == "__main__":
+    main()
