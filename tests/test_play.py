@@ -164,11 +164,11 @@ def test_training_learns_and_leaves_the_model_as_it_was(
     words = (renders, renders / "notes.json", tiny_model)
     first, last = (
         train_notes(*words, tmp_path / str(n), settings=SMALL, steps=n, progress=False)
-        for n in (1, 60)
+        for n in (1, 30)
     )
     assert last["valid"]["score"] < first["valid"]["score"]
     assert last["valid"]["divergence"] < 0.8 * first["valid"]["divergence"]
-    grown = AudioVAE.from_pretrained(tmp_path / "60")
+    grown = AudioVAE.from_pretrained(tmp_path / "30")
     assert tiny_model.notes is None and grown.notes is not None
     assert grown.config.notes == SMALL and grown.config.training == tiny_model.config.training
     assert 57 <= int(grown.notes.keys[0]) < int(grown.notes.keys[1]) <= 69
@@ -177,9 +177,9 @@ def test_training_learns_and_leaves_the_model_as_it_was(
     assert bool(grown.notes.head.span[0] < grown.notes.head.span[1])
     assert audiovae.play_score(grown, [(0, 1, 60, 80)], "piano").shape == (2 * TINY_RATE,)
     # The same call finds its run at its end, and what was heard beside it.
-    again = train_notes(*words, tmp_path / "60", settings=SMALL, steps=60, progress=False)
-    assert again["steps"] == 60
-    twin = AudioVAE.from_pretrained(tmp_path / "60").notes
+    again = train_notes(*words, tmp_path / "30", settings=SMALL, steps=30, progress=False)
+    assert again["steps"] == 30
+    twin = AudioVAE.from_pretrained(tmp_path / "30").notes
     assert twin is not None
     assert all(
         torch.equal(a, b) for a, b in zip(twin.parameters(), grown.notes.parameters(), strict=True)
