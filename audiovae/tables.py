@@ -59,6 +59,8 @@ def _convert(hint: Any, value: Any, where: str) -> Any:
         return _convert(next(a for a in args if a is not type(None)), value, where)
     if origin is tuple:
         require(isinstance(value, list | tuple), f"{where} must be a list")
+        if args[1:] == (...,):
+            args = args[:1] * len(value)
         require(len(value) == len(args), f"{where} must have {len(args)} entries")
         return tuple(_convert(a, v, where) for a, v in zip(args, value, strict=True))
     number = isinstance(value, int | float) and not isinstance(value, bool)

@@ -4,7 +4,7 @@
 
 The renders are aligned ones (recipes/README.md). A sketch with log-mels teaches the encoder what is
 played, in an eighth of the time. One domain's WaveNet then learns what samples are, in a quarter,
-and those of all domains go on from it.
+while the encoder waits. Those of all domains go on from it, and train the encoder too.
 """
 
 import argparse
@@ -14,8 +14,11 @@ import audiovae
 
 DOMAINS = ["piano", "harpsichord", "organ", "guitar", "strings", "trumpet", "clarinet", "flute"]
 RATE = 16_000
-SKETCH = {"model.decoder": "convnext", "objective.beta": 0.3, "training.rows": 4}
-ONE = {"training.own_ramp": 0.0, "training.rows": 4}
+SKETCH = {
+    **{"model.decoder": "convnext", "training.rows": 4},
+    **{"objective.beta": 0.3, "objective.free_bits": 0.0},
+}
+ONE = {"training.own_ramp": 0.0, "training.rows": 4, "training.settle": True}
 ALL = {"training.own_ramp": 0.0}
 
 

@@ -153,6 +153,37 @@ GENERATE = [
     "--to flute -o out --model model --seconds nan",
     "--to flute -o out --model model --temperature 99",
     "--to flute -o out --model model --smooth -1",
+    "--to flute -o out --model model --count 0",
+    "--to flute -o out --model model --prior sequence",
+]
+INTERPOLATE = [
+    "take.wav gone.wav --to flute -o out --model model",
+    "take.wav nan.wav --to flute -o out --model model",
+    "take.wav --to flute -o out --model model",
+    "take.wav other/take.flac -o out --model model",
+    "take.wav other/take.flac --to kazoo -o out --model model",
+    "take.wav other/take.flac --to flute -o out --model model --steps 1",
+    "take.wav other/take.flac --to flute -o out --model model --fit loop",
+    "take.wav other/take.flac --to flute -o tiny.json --model model",
+]
+GRID = [
+    "-o out --model model",
+    "--to flute -o out --model model",
+    "--to flute -o out --model model --dimensions 0",
+    "--to flute -o out --model model --dimensions 3 3",
+    "--to flute -o out --model model --dimensions 0 8",
+    "--to flute -o out --model model --dimensions 0 1 --side 1",
+    "--to flute -o out --model model --dimensions 0 1 --take gone.wav",
+]
+FIT = [
+    "gone --model model",
+    "nothing --model model",
+    "music",
+    "music --model default",
+    "music --model gone -o out",
+    "music --model model -o full",
+    "music --model model -o out --minutes 0",
+    "music --model model -o out --minutes 1 --steps 1",
 ]
 PREPARE = [
     "gone -o out",
@@ -235,6 +266,9 @@ LINES = [
     *(f"transfer {words}" for words in TRANSFER),
     *(f"embed {words}" for words in EMBED),
     *(f"generate {words}" for words in GENERATE),
+    *(f"interpolate {words}" for words in INTERPOLATE),
+    *(f"grid {words}" for words in GRID),
+    *(f"fit-prior {words}" for words in FIT),
     *(f"prepare {words}" for words in PREPARE),
     *(f"train {words}" for words in TRAIN),
     *(f"train-vocoder {words}" for words in VOCODER),

@@ -64,6 +64,8 @@ def describe_model(folder: Path) -> dict[str, Any]:
         "n_mels": audio.n_mels,
         "latent_dim": config.model.latent_dim,
         "latent_rate": round(config.latent_rate, 3),
+        "prior": config.model.prior,
+        "prior_over_time": "none" if model.sequence is None else model.sequence.facts,
         "context_seconds": round(model.context_samples / audio.sample_rate, 3),
         "vocoder": "its decoders" if model.config.speaks else vocoder,
         "scores": "plays them" if model.notes is not None else "plays none",
@@ -83,6 +85,8 @@ def _parameters(model: AudioVAE) -> dict[str, int]:
         parts["vocoder"] = model.vocoder
     if model.notes is not None:
         parts["notes"] = model.notes
+    if model.sequence is not None:
+        parts["prior over time"] = model.sequence
     return {name: sum(p.numel() for p in part.parameters()) for name, part in parts.items()}
 
 

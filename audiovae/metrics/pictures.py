@@ -20,7 +20,7 @@ WIDTH = 4
 
 
 def draw_spectrograms(
-    shown: Sequence[tuple[str, np.ndarray]], sample_rate: int, path: Path
+    shown: Sequence[tuple[str, np.ndarray]], sample_rate: int, path: Path, width: int = WIDTH
 ) -> Path:
     """Draw mel spectrograms beside each other into a PNG file, on one scale of decibels.
 
@@ -28,11 +28,12 @@ def draw_spectrograms(
         shown: titles and sounds `(sample,)`; more channels are mixed down.
         sample_rate: of all of them, in hertz.
         path: the file to write.
+        width: pictures in a row.
     """
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
-    columns = min(WIDTH, len(shown))
+    columns = min(width, len(shown))
     rows = -(-len(shown) // columns)
     figure = Figure(figsize=(3.2 * columns, 2.1 * rows), dpi=100, layout="constrained")
     FigureCanvasAgg(figure)

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +20,7 @@ from audiovae.model.latent import DiagonalGaussian
 from audiovae.model.notes import NoteEncoder
 from audiovae.model.presence import SILENCE_HOPS, SMOOTHED, gates, hop_peaks
 from audiovae.model.priors import PRIORS
+from audiovae.model.sequence import SequencePrior
 from audiovae.model.vocoder import LinkedVocoder
 from audiovae.model.voice import LinkedVoice
 
@@ -39,8 +39,7 @@ class Statistics:
     loudness: float = -20.0
     """Root mean square of the training recordings in decibels of full scale (median)."""
     noise: tuple[float, ...] = ()
-    """Root mean square of the posterior's deviation in each latent dimension; empty before it is
-    measured: means are not rounded then."""
+    """Root mean square of the posterior's deviation in each dimension; empty: no rounding yet."""
 
     @classmethod
     def plain(cls, n_mels: int) -> Statistics:
@@ -89,6 +88,7 @@ class AudioVAE(nn.Module):
         self.notes: NoteEncoder | None = None
         self.griffin_lim = GriffinLim(config)
         self.prior = PRIORS[config.model.prior](config)
+        self.sequence: SequencePrior | None = None
         self.provenance: dict[str, Any] = {}
         for name in ("mean", "std"):
             values = torch.tensor(getattr(self.statistics, name), dtype=torch.float32)
@@ -147,7 +147,7 @@ class AudioVAE(nn.Module):
     def hear_noise(self, noise: Tensor) -> None:
         """Set the root mean square of the posterior's deviation, `(latent,)`; empty: none known."""
         kept = tuple(round(float(v), 4) for v in noise)
-        self.statistics = dataclasses.replace(self.statistics, noise=kept)
+        self.statistics = replace(self.statistics, noise=kept)
         self.latent_noise = torch.tensor(kept, device=self.device) if kept else None
 
     def locate(
@@ -167,10 +167,9 @@ class AudioVAE(nn.Module):
     def decode(
         self, z: Tensor, domain: str, *, bounded: bool | None = None, seed: int = 0
     ) -> Tensor:
-        """Map `z (batch, latent, frame)` to log-mel as `locate` does.
+        """Map `z (batch, latent, frame)` to log-mel as `locate` does; where decoders speak, sound.
 
-        Where decoders speak (`Config.speaks`), to sound `(batch, frame * stride * hop_length)`;
-        `seed` is of what a WaveNet draws, and it passes no gradient.
+        Sound is `(batch, frame * stride * hop_length)`; `seed` is of what a WaveNet draws.
         """
         located, hidden = self.locate(z, domain, bounded=bounded)
         return self.head(domain).play(located, hidden, seed)
@@ -267,8 +266,8 @@ class AudioVAE(nn.Module):
     def context_samples(self) -> int:
         """Samples on each side that an output sample depends on, whole latent frames.
 
-        Griffin-Lim depends on all of its input, and what a WaveNet draws on all that it drew
-        before: there this is a practical bound.
+        Griffin-Lim depends on all of its input, a WaveNet on all that it drew: there this is a
+        practical bound.
         """
         audio = self.config.audio
         window = -(-audio.n_fft // audio.hop_length)

@@ -13,7 +13,7 @@ from urllib.parse import quote
 
 import torch
 from safetensors import SafetensorError
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load_file, save, save_file
 from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
 
@@ -22,6 +22,7 @@ from audiovae.config import Config
 from audiovae.errors import CheckpointError, UserError
 from audiovae.model.autoencoder import AudioVAE, Statistics
 from audiovae.model.notes import NoteEncoder
+from audiovae.model.sequence import SequencePrior, SequenceShape
 from audiovae.model.vocoders import make_vocoder
 from audiovae.tables import from_dict, to_dict
 
@@ -34,6 +35,8 @@ HALF_FROM, HALF_MOST = 8, 1e4
 SCALE = "::scale"
 VOCODER, NOTES = "vocoder.safetensors", "notes.safetensors"
 """Files of a checkpoint folder that hold its vocoder, and what turns notes into z."""
+SEQUENCE = "sequence.safetensors"
+"""And its prior over time."""
 MAX_CONFIG_BYTES = 8 << 20
 
 
@@ -92,11 +95,14 @@ def _parts(model: AudioVAE) -> dict[str, nn.Module]:
         parts[NOTES] = model.notes
     if not model.prior.exact:
         parts["prior.safetensors"] = model.prior
+    if model.sequence is not None:
+        parts[SEQUENCE] = model.sequence
     return parts
 
 
 def describe(model: AudioVAE) -> dict[str, Any]:
     """Return what `config.json` holds."""
+    sequence = {} if model.sequence is None else {"sequence": describe_sequence(model.sequence)}
     return {
         "format": FORMAT,
         "versions": {"audiovae": audiovae.__version__, "torch": torch.__version__},
@@ -104,7 +110,30 @@ def describe(model: AudioVAE) -> dict[str, Any]:
         "config": to_dict(model.config),
         "statistics": to_dict(model.statistics),
         "provenance": model.provenance,
+        **sequence,
     }
+
+
+def describe_sequence(prior: SequencePrior) -> dict[str, Any]:
+    """Return what `config.json` holds of a prior over time."""
+    return {"shape": to_dict(prior.shape), "facts": prior.facts}
+
+
+def write_sequence(prior: SequencePrior, folder: Path) -> None:
+    """Put a prior over time into a checkpoint folder, in 8 bits; all else in it stays as it is."""
+    header = read_header(folder) | {"sequence": describe_sequence(prior)}
+    written = save(pack(prior.state_dict(), "int8"))
+    for name, content in ((SEQUENCE, written), ("config.json", _json(header))):
+        temporary = folder / f".{name}.{os.getpid()}.part"
+        try:
+            temporary.write_bytes(content)
+            os.replace(temporary, folder / name)
+        finally:
+            temporary.unlink(missing_ok=True)
+
+
+def _json(header: dict[str, Any]) -> bytes:
+    return (json.dumps(header, indent=1) + "\n").encode()
 
 
 def save_model(model: AudioVAE, folder: Path, *, storage: str = "float32", card: str = "") -> Path:
@@ -120,7 +149,7 @@ def save_model(model: AudioVAE, folder: Path, *, storage: str = "float32", card:
             path.parent.mkdir(exist_ok=True)
             save_file(pack(module.state_dict(), storage), path)
             path.chmod(0o644)  # It writes for its owner alone.
-        (temporary / "config.json").write_text(json.dumps(describe(model), indent=1) + "\n")
+        (temporary / "config.json").write_bytes(_json(describe(model)))
         (temporary / "README.md").write_text(card or model_card(model))
         replace_folder(temporary, folder)
     finally:
@@ -167,12 +196,27 @@ def load_model(folder: Path, domains: Collection[str] | None = None) -> AudioVAE
         model = AudioVAE(config, sorted(wanted), statistics)
         if wanted and (folder / VOCODER).exists():
             model.vocoder = make_vocoder(config)
-        if (folder / NOTES).exists():
+        if wanted and (folder / NOTES).exists():
             model.notes = NoteEncoder(config)
+        if "sequence" in header:
+            model.sequence = _sequence(header["sequence"], config, folder)
     model.provenance = header.get("provenance", {})
     for name, module in _parts(model).items():
         load_part(module, folder / name)
     return model.eval()
+
+
+def _sequence(values: Any, config: Config, folder: Path) -> SequencePrior:
+    """Return a prior over time as `config.json` describes it, its weights to be loaded."""
+    try:
+        shape = from_dict(SequenceShape, values["shape"], "sequence.shape")
+    except (KeyError, TypeError, ValueError) as error:
+        raise CheckpointError(f"{folder / 'config.json'} has no sound sequence: {error}") from None
+    if shape.latent_dim != config.model.latent_dim:
+        raise CheckpointError(f"{folder} has a prior over time of another number of dimensions")
+    prior = SequencePrior(shape)
+    prior.facts = values.get("facts", {})
+    return prior
 
 
 _DRAWS = (nn.init.kaiming_uniform_, Tensor.uniform_)

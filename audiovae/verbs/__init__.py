@@ -8,6 +8,7 @@ from __future__ import annotations
 from audiovae.verbs.about import Doctor, Info
 from audiovae.verbs.export import Export
 from audiovae.verbs.judge import Evaluate
+from audiovae.verbs.latent import FitPrior, Grid, Interpolate
 from audiovae.verbs.live import Live
 from audiovae.verbs.training import AddDomain, Prepare, Train, TrainNotes, TrainVocoder
 from audiovae.verbs.use import Demo, Embed, Generate, Play, Transfer
@@ -22,7 +23,10 @@ VERBS: dict[str, type] = {
     "transfer": Transfer,
     "play": Play,
     "embed": Embed,
+    "fit-prior": FitPrior,
     "generate": Generate,
+    "interpolate": Interpolate,
+    "grid": Grid,
     "live": Live,
     "evaluate": Evaluate,
     "export": Export,

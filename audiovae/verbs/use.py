@@ -9,7 +9,15 @@ from typing import Annotated, Literal
 
 from tyro.conf import Positional, arg
 
-from audiovae.verbs.options import Names, Output, Report, UseModel, WithModel, parse_blend
+from audiovae.verbs.options import (
+    Names,
+    Number,
+    Output,
+    Report,
+    UseModel,
+    WithModel,
+    parse_blend,
+)
 
 Format = Literal["wav", "flac", "ogg"]
 Inputs = Positional[Annotated[list[Path], arg(metavar="PATH ...")]]
@@ -125,7 +133,7 @@ class Play:
 
         settings = PlaySettings(self.temperature, self.common.seed, self.common.precision)
         blend = parse_blend(self.blend)
-        found = self.common.find()
+        found = self.common.find({*self.to, *(blend or {})} or None)
         started = time.perf_counter()
         written = play_files(
             self.inputs,
@@ -188,22 +196,26 @@ def _pace(lengths: list[float], started: float) -> tuple[str, dict[str, float]]:
 
 @dataclass(kw_only=True)
 class Generate:
-    """Play samples of the prior: texture, not melody, since this prior knows no time."""
+    """Play samples of the prior: what follows what, where fit-prior has learned it."""
 
     to: Names = field(default_factory=list)
     """Domains to play on."""
     blend: Blend = None
     """A blend of domains."""
     output: Output
-    """Folder to write to: OUT/generated.<domain>.wav."""
+    """Folder to write to: OUT/generated.<domain>.wav, or generated-1 and so on."""
     seconds: float = 10.0
     """Length."""
+    count: int = 1
+    """Samples, which all differ."""
     temperature: float = 1.0
-    """Scale of the sample."""
-    smooth: float = 0.1
-    """Seconds over which neighbouring frames are tied together."""
+    """Below 1 likelier, above it rarer: how far samples go from what is likely."""
+    prior: Literal["auto", "sequence", "frames"] = "auto"
+    """sequence is what fit-prior adds, frames draws each by itself: texture, not melody."""
+    smooth: Number = None
+    """Frames alone: seconds over which neighbours are tied together, 0.1 when left out."""
     component: int = 0
-    """Of a mixture prior: which to draw from."""
+    """Frames alone: of a mixture prior, which to draw from."""
     format: Format = "wav"
     """Of what is written."""
 
@@ -220,6 +232,7 @@ class Generate:
             self.common.seed,
             self.common.precision,
             self.component,
+            self.prior,
         )
         blend = parse_blend(self.blend)
         found = self.common.find({*self.to, *(blend or {})} or None)
@@ -228,6 +241,7 @@ class Generate:
             self.output,
             to=self.to,
             blend=blend,
+            count=self.count,
             format=self.format,
             settings=settings,
             progress=True,
