@@ -6,11 +6,11 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from audiovae.apps.demo import run_demo
     from audiovae.apps.embed import load_encoder
     from audiovae.apps.embed_files import embed_files
     from audiovae.apps.generate import generate_audio
     from audiovae.apps.models import resolve_model
+    from audiovae.apps.play import play_score
     from audiovae.apps.stream import Stream
     from audiovae.apps.transfer import TransferSettings, transfer_audio, transfer_files
     from audiovae.config import Config
@@ -40,9 +40,9 @@ __all__ = [
     "join_vocoder",
     "load_config",
     "load_encoder",
+    "play_score",
     "prepare",
     "resolve_model",
-    "run_demo",
     "train",
     "train_vocoder",
     "transfer_audio",
@@ -63,9 +63,9 @@ _PLACES = {
     "join_vocoder": "training.join",
     "load_config": "config_files",
     "load_encoder": "apps.embed",
+    "play_score": "apps.play",
     "prepare": "corpus.prepare",
     "resolve_model": "apps.models",
-    "run_demo": "apps.demo",
     "train": "training.trainer",
     "train_vocoder": "training.vocoder",
     "transfer_audio": "apps.transfer",

@@ -8,7 +8,13 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Literal
 
-from audiovae.config_model import AudioConfig, ModelConfig, VocoderConfig, WaveNetConfig
+from audiovae.config_model import (
+    AudioConfig,
+    ModelConfig,
+    NotesConfig,
+    VocoderConfig,
+    WaveNetConfig,
+)
 from audiovae.tables import require
 
 
@@ -152,6 +158,7 @@ class Config:
     model: ModelConfig = field(default_factory=ModelConfig)
     vocoder: VocoderConfig = field(default_factory=VocoderConfig)
     wavenet: WaveNetConfig = field(default_factory=WaveNetConfig)
+    notes: NotesConfig = field(default_factory=NotesConfig)
     augment: AugmentConfig = field(default_factory=AugmentConfig)
     objective: ObjectiveConfig = field(default_factory=ObjectiveConfig)
     training: TrainingConfig = field(default_factory=TrainingConfig)

@@ -1,4 +1,4 @@
-"""Settings of what a checkpoint is: the audio contract, the networks, the vocoder."""
+"""Settings of what a checkpoint is: the audio contract and the networks."""
 
 from __future__ import annotations
 
@@ -160,3 +160,18 @@ class WaveNetConfig:
     def receptive_field(self) -> int:
         """Samples before a sample that its distribution depends on."""
         return sum(self.dilations) + 1
+
+
+@dataclass(frozen=True)
+class NotesConfig:
+    """What turns notes into z."""
+
+    width: int = 128
+    blocks: int = 6
+    expansion: int = 3
+    kernel_size: int = 7
+
+    def __post_init__(self) -> None:
+        for name in ("width", "blocks", "expansion"):
+            require(getattr(self, name) > 0, f"{name} must be positive")
+        require(self.kernel_size % 2 == 1, "kernel_size must be odd")

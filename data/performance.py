@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import math
 import random
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 from scores import Note, Score
 
@@ -98,3 +98,8 @@ def single_voice_a_pitch(notes: list[Note]) -> list[Note]:
 def seconds(notes: Sequence[Note]) -> float:
     """Length of a performance with its tail."""
     return max(n.start + n.length for n in notes) + TAIL
+
+
+def rows(notes: Iterable[Note]) -> list[list[float]]:
+    """Notes as [start s, length s, MIDI pitch, velocity]."""
+    return [[n.start, n.length, n.pitch, n.velocity] for n in notes]

@@ -4,7 +4,8 @@
 
 writes OUT/<domain>/<piece>.flac (44.1 kHz, mono, 16 bits). `unpaired`: each composition lies in
 exactly one domain, minutes balanced. `aligned`: each piece in every domain with the same notes,
-timing and velocities, and OUT/groups.json says which files belong together. A domain of several
+timing and velocities; OUT/groups.json says which files belong together, and OUT/notes.json what
+each piece's notes are (start and length in seconds, pitch, velocity). A domain of several
 programs (mixed=4,40,52) has its pieces played by each in turn. Everything follows from the options
 and --seed. The same command goes on where it was stopped, and does more with more --pieces or
 --minutes. In aligned mode other domains, from another soundfont too, may join a folder of the same
@@ -26,7 +27,7 @@ from typing import Any
 
 from invented import invented_scores
 from layout import DataError, run, safe_name
-from performance import perform, seconds
+from performance import perform, rows, seconds
 from scores import Note, Score, load_scores, order
 from synthesis import SAMPLE_RATE, Synthesiser, find_soundfont, open_synthesiser
 
@@ -233,6 +234,10 @@ def main(arguments: Sequence[str] | None = None) -> None:
         for name, p in domains.items()
     }
     remember(options.out, settings, voices)
+    if options.mode == "aligned":
+        known = options.out / "notes.json"
+        notes = json.loads(known.read_text()) if known.is_file() else {}
+        write_json(known, notes | {piece.name: rows(piece.notes) for piece in pieces})
     render(pieces, options.out, soundfont, options.workers, options.mode)
 
 

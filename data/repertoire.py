@@ -23,7 +23,7 @@ from typing import Any
 
 from invented import invented_scores
 from layout import DataError, run
-from performance import perform, seconds
+from performance import perform, rows, seconds
 from ranges import Range, playing_range, shared_range
 from render import DOMAINS, write_json
 from scores import Note, Score, load_scores, order
@@ -97,11 +97,6 @@ def play(score: Score, close: bool, shift: int, seed: int, max_seconds: float) -
     arranged = close_position(score) if close else score
     notes = perform(arranged, seed, max_seconds, vary=False)
     return tuple(n._replace(pitch=n.pitch + shift) for n in notes)
-
-
-def rows(notes: Iterable[Note]) -> list[list[float]]:
-    """Notes as [start s, length s, MIDI pitch, velocity]."""
-    return [[n.start, n.length, n.pitch, n.velocity] for n in notes]
 
 
 def digest(notes: Iterable[Note]) -> str:

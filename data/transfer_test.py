@@ -20,10 +20,10 @@ from typing import Any
 
 from invented import invented_scores
 from layout import DataError, need_file, run
-from performance import seconds
+from performance import rows, seconds
 from ranges import playing_range
 from render import Piece, render, write_json
-from repertoire import FORMAT, Item, digest, is_single, play, rows
+from repertoire import FORMAT, Item, digest, is_single, play
 from scores import Note, Score, load_scores
 from synthesis import SAMPLE_RATE, known_soundfonts, open_synthesiser
 

@@ -7,6 +7,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import mido
 import numpy as np
 import pytest
 import soundfile
@@ -41,6 +42,9 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder with a take and two small folders of music, and `audiovae` as a command."""
     folder = tmp_path_factory.mktemp("readme")
     soundfile.write(folder / "take.wav", notes(3, 0), RATE)
+    score = mido.MidiFile(tracks=[mido.MidiTrack([mido.Message("note_on", note=60)])])
+    score.tracks[0].append(mido.Message("note_off", note=60, time=480))
+    score.save(folder / "score.mid")
     for number, domain in enumerate(("piano", "violin")):
         (folder / "music" / domain).mkdir(parents=True)
         for i in range(3):

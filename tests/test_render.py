@@ -128,6 +128,9 @@ def test_aligned_rendering(beeps: list[str], tmp_path: Path) -> None:
     files = sorted(out.glob("*/*.flac"))
     assert sorted(groups) == [str(f.relative_to(out)) for f in files] and len(files) == 4
     assert {f.stem for f in files} == set(groups.values())
+    notes = json.loads((out / "notes.json").read_text())
+    assert set(notes) == set(groups.values())
+    assert all(start >= 0 and 0 < pitch < 128 for n in notes.values() for start, _, pitch, _ in n)
     for file in files:
         audio, rate = soundfile.read(file)
         info = soundfile.info(file)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -60,7 +61,12 @@ def test_generated_pieces_equal_the_whole(tiny_model: audiovae.AudioVAE) -> None
 
     whole, parts = (
         np.concatenate(
-            list(Engine(tiny_model, 1.0, 3, "fp32", s).play(300, Voice.of("flute"), 4.0)), axis=1
+            list(
+                (engine := Engine(tiny_model, 1.0, 3, "fp32", s)).play(
+                    300, Voice.of("flute"), partial(engine.prior, smooth=4.0)
+                )
+            ),
+            axis=1,
         )
         for s in (100.0, 0.5)
     )

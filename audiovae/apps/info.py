@@ -68,6 +68,7 @@ def describe_model(folder: Path) -> dict[str, Any]:
         "prior_over_time": "none" if model.sequence is None else model.sequence.facts,
         "context_seconds": round(model.context_samples / audio.sample_rate, 3),
         "vocoder": "its decoders" if model.config.speaks else vocoder,
+        "scores": "plays them" if model.notes is not None else "plays none",
         "precision": choose_precision(model),
         "parameters": _parameters(model),
         "megabytes": round(sum(f.stat().st_size for f in folder.rglob("*.safetensors")) / 1e6, 2),
@@ -82,6 +83,8 @@ def _parameters(model: AudioVAE) -> dict[str, int]:
         parts["shared"] = model.shared
     if model.vocoder is not None:
         parts["vocoder"] = model.vocoder
+    if model.notes is not None:
+        parts["notes"] = model.notes
     if model.sequence is not None:
         parts["prior over time"] = model.sequence
     return {name: sum(p.numel() for p in part.parameters()) for name, part in parts.items()}

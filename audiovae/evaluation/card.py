@@ -49,6 +49,7 @@ def write_card(
         "",
         _training("encoder and decoders", facts),
         _training("vocoder", facts.get("vocoder", {})),
+        *_notes(facts.get("notes")),
         f"- domains in hours: {_hours(facts)}",
         f"- fingerprint of the data: {facts.get('data', 'unknown')}",
         "",
@@ -69,6 +70,14 @@ def write_card(
     path = Path(folder) / "README.md"
     write_atomically(path, "\n".join(lines).encode())
     return path
+
+
+def _notes(facts: dict[str, Any] | None) -> list[str]:
+    """Say how a note encoder was trained, where there is one."""
+    if facts is None:
+        return []
+    told = f"{facts['steps']} steps on {facts['pieces']} pieces, {facts['minutes']} minutes"
+    return [f"- note encoder: `train-notes`, {told} by the clock on {facts['machine']}"]
 
 
 def _training(what: str, facts: dict[str, Any]) -> str:

@@ -25,7 +25,7 @@ from audiovae.evaluation.testset import SECONDS, TestSet
 from audiovae.evaluation.timbre import TimbreClassifier
 from audiovae.model.autoencoder import AudioVAE
 
-FEW = {"quick": ("copy", "model"), "usual": ("truth", "copy", "model")}
+FEW = {"quick": ("copy", "model", "notes"), "usual": ("truth", "copy", "model", "notes")}
 """Systems measured unless all are."""
 RECORDED = ("copy", "model")
 """Systems that need no rendering to play real recordings."""
@@ -103,7 +103,7 @@ def evaluate(
         classifier = TimbreClassifier.train(
             testset.classifier_files(), folder=output / "cache", seed=seed
         )
-    names = FEW.get(scope, tuple(SYSTEMS))
+    names = [n for n in FEW.get(scope, SYSTEMS) if testset.has_notes or n != "notes"]
     for system in systems:
         system.fit(testset, targets)
     every = [*make_systems(names, model, testset, targets, precision=precision), *systems]

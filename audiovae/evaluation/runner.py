@@ -17,7 +17,7 @@ from audiovae.evaluation.figures import (
     measure_quality,
     measure_timbre,
 )
-from audiovae.evaluation.systems import System
+from audiovae.evaluation.systems import NotesSystem, System
 from audiovae.evaluation.testset import SECONDS, Segment, TestSet
 from audiovae.evaluation.timbre import TimbreClassifier
 
@@ -154,9 +154,12 @@ class _Job:
     def _sound(self) -> np.ndarray:
         """Return what the system makes of all segments, `(segment, sample)`."""
         if self.made is None:
-            given = self._audio(self.target if self.system.oracle else self.source)
-            made = self.system.render(torch.from_numpy(given), self.source, self.target)
-            self.made = made.float().cpu().numpy()[:, : given.shape[1]]
+            if isinstance(self.system, NotesSystem):
+                made = self.system.play(self.segments, self.target)
+            else:
+                given = self._audio(self.target if self.system.oracle else self.source)
+                made = self.system.render(torch.from_numpy(given), self.source, self.target)
+            self.made = made.float().cpu().numpy()[:, : round(SECONDS * self.testset.sample_rate)]
         return self.made
 
     def _lsd(self) -> Figures:

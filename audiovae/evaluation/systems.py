@@ -9,7 +9,7 @@ import hashlib
 import json
 from collections.abc import Callable, Sequence
 from functools import cached_property
-from typing import TYPE_CHECKING, Literal, Protocol
+from typing import Literal, Protocol
 
 import torch
 import torch.nn.functional as F
@@ -19,14 +19,13 @@ from audiovae.audio.resample import resample
 from audiovae.errors import UserError
 from audiovae.evaluation.equalise import Equalise
 from audiovae.evaluation.musaicing import Musaicing
+from audiovae.evaluation.testset import SECONDS, Segment, TestSet
 from audiovae.model.autoencoder import AudioVAE
+from audiovae.model.notes import Roll
 from audiovae.model.precision import choose_precision, run_in
 from audiovae.model.presence import SILENCE
 from audiovae.model.wavenet import mu_law_decode, mu_law_encode
 from audiovae.tables import to_dict
-
-if TYPE_CHECKING:
-    from audiovae.evaluation.testset import TestSet
 
 ROWS = 8
 """Segments that the model computes at once."""
@@ -120,6 +119,42 @@ class ModelSystem:
         return model.transfer(audio, target)
 
 
+class NotesSystem(ModelSystem):
+    """The model plays the score itself: nothing of the source is heard."""
+
+    def __init__(self, model: AudioVAE, precision: str = "auto") -> None:
+        super().__init__(model, precision, "notes")
+        self.testset: TestSet | None = None
+
+    def fit(self, testset: TestSet, domains: Sequence[str]) -> None:
+        """Learn nothing, but see the scores."""
+        super().fit(testset, domains)
+        self.testset = testset
+
+    def render(self, audio: Tensor, source: str, target: str) -> Tensor:
+        """Raise `UserError`: it hears nothing, see `play`."""
+        raise UserError("the system notes plays segments of a test set, and no sound")
+
+    @torch.inference_mode()
+    def play(self, segments: Sequence[Segment], target: str) -> Tensor:
+        """Play segments, `(segment, sample)`, as they sound within their whole pieces."""
+        assert self.testset is not None and self.model.notes is not None
+        config, runner = self.model.config, run_in(self.model, self.precision)
+        hop, rate = config.latent_hop, config.audio.sample_rate
+        beside, made = self.model.context_samples // hop, []
+        for segment in segments:
+            score, _ = self.model.notes.within(self.testset.score(segment.piece))
+            start, length = round(segment.start * rate), round(SECONDS * rate)
+            first, count = start // hop - beside, -(-length // hop) + 1 + 2 * beside
+            told = self.model.notes.tell([(Roll(score.notes, config.latent_rate), first)], count)
+            with runner.context():
+                z = self.model.rounded(told).mean
+                sound = runner.model.vocode(runner.model.decode(z, target))
+            kept = start - first * hop
+            made.append(sound[:, kept : kept + length].float().cpu())
+        return _convert(torch.cat(made), rate, self.rate)
+
+
 class OneDecoder(ModelSystem):
     """Anchor: a model that plays everything on its only decoder, whatever the target."""
 
@@ -165,6 +200,10 @@ def _mu_law(model: AudioVAE, precision: str) -> System | None:
     return Resynthesis(model, "mu-law", precision) if wavenet else None
 
 
+def _notes(model: AudioVAE, precision: str) -> System | None:
+    return None if model.notes is None else NotesSystem(model, precision)
+
+
 SYSTEMS: dict[str, Callable[[AudioVAE, str], System | None]] = {
     "truth": lambda model, precision: Unchanged("truth", oracle=True),
     "copy": lambda model, precision: Unchanged("copy", oracle=False),
@@ -174,6 +213,7 @@ SYSTEMS: dict[str, Callable[[AudioVAE, str], System | None]] = {
     "vocoder": _vocoder,
     "mu-law": _mu_law,
     "model": ModelSystem,
+    "notes": _notes,
 }
 """Name to what makes a system from a model and a precision; nothing, where the model has no such
 part (a waveform model has no log-mel, few have codes, some have no vocoder but Griffin-Lim)."""

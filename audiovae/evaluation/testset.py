@@ -12,9 +12,10 @@ from pathlib import Path
 import numpy as np
 
 from audiovae.audio.files import probe, read
+from audiovae.audio.notes import Note, Score
 from audiovae.corpus.scan import hash_file
 from audiovae.errors import CorpusError
-from audiovae.evaluation.testset_files import Content, Domain, Note, read_content
+from audiovae.evaluation.testset_files import Content, Domain, read_content
 
 __all__ = ["SECONDS", "Domain", "Note", "Segment", "TestSet", "cut"]
 
@@ -202,6 +203,10 @@ class TestSet:
             if start < SECONDS and end - start > (LEAD if start == 0 else 0):
                 found.append(note._replace(start=start, length=end - start))
         return found
+
+    def score(self, piece: str) -> Score:
+        """Return what is played in a piece. Raises `UserError` where that is not known."""
+        return Score.of(self._content.pieces[piece].notes, name=piece)
 
     def classifier_files(self) -> dict[str, list[Path]]:
         """Return domain to unpaired recordings of other pieces; empty where there are none."""

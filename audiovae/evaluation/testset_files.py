@@ -7,21 +7,13 @@ import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 from audiovae.audio.files import probe
+from audiovae.audio.notes import Note
 from audiovae.errors import CorpusError
 
 FORMAT = 1
-
-
-class Note(NamedTuple):
-    """A note that was played: start and length in seconds, MIDI pitch, velocity from 1 to 127."""
-
-    start: float
-    length: float
-    pitch: int
-    velocity: int
 
 
 @dataclass(frozen=True)

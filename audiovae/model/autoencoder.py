@@ -17,6 +17,7 @@ from audiovae.model.decoder import DECODERS, Decoder, Head, LogMelHead, Shared, 
 from audiovae.model.encoder import ENCODERS
 from audiovae.model.griffin_lim import GriffinLim
 from audiovae.model.latent import DiagonalGaussian
+from audiovae.model.notes import NoteEncoder
 from audiovae.model.presence import SILENCE_HOPS, SMOOTHED, gates, hop_peaks
 from audiovae.model.priors import PRIORS
 from audiovae.model.sequence import SequencePrior
@@ -66,9 +67,7 @@ class AudioVAE(nn.Module):
     """One shared encoder, one decoder for each domain, a vocoder.
 
     Args:
-        config: settings.
-        domains: names of the decoders.
-        statistics: of the training corpus.
+        config, domains, statistics: settings, decoders' names, what the corpus was measured to be.
     """
 
     feature_mean: Tensor
@@ -86,6 +85,7 @@ class AudioVAE(nn.Module):
         self.shared = None if config.model.share == "none" else Shared(config)
         self.decoders = nn.ModuleDict()
         self.vocoder: LinkedVocoder | None = None
+        self.notes: NoteEncoder | None = None
         self.griffin_lim = GriffinLim(config)
         self.prior = PRIORS[config.model.prior](config)
         self.sequence: SequencePrior | None = None

@@ -21,6 +21,7 @@ import audiovae
 from audiovae.config import Config
 from audiovae.errors import CheckpointError, UserError
 from audiovae.model.autoencoder import AudioVAE, Statistics
+from audiovae.model.notes import NoteEncoder
 from audiovae.model.sequence import SequencePrior, SequenceShape
 from audiovae.model.vocoders import make_vocoder
 from audiovae.tables import from_dict, to_dict
@@ -32,8 +33,8 @@ QUANTISE_FROM = 4096
 HALF_FROM, HALF_MOST = 8, 1e4
 """With 8 bits, tensors of more numbers than this, and none beyond that, are stored in float16."""
 SCALE = "::scale"
-VOCODER = "vocoder.safetensors"
-"""File of a checkpoint folder that holds its vocoder."""
+VOCODER, NOTES = "vocoder.safetensors", "notes.safetensors"
+"""Files of a checkpoint folder that hold its vocoder, and what turns notes into z."""
 SEQUENCE = "sequence.safetensors"
 """And its prior over time."""
 MAX_CONFIG_BYTES = 8 << 20
@@ -90,6 +91,8 @@ def _parts(model: AudioVAE) -> dict[str, nn.Module]:
         parts[f"decoders/{quote(domain, safe=' ')}.safetensors"] = model.decoder(domain)
     if model.vocoder is not None:
         parts[VOCODER] = model.vocoder
+    if model.notes is not None:
+        parts[NOTES] = model.notes
     if not model.prior.exact:
         parts["prior.safetensors"] = model.prior
     if model.sequence is not None:
@@ -193,6 +196,8 @@ def load_model(folder: Path, domains: Collection[str] | None = None) -> AudioVAE
         model = AudioVAE(config, sorted(wanted), statistics)
         if wanted and (folder / VOCODER).exists():
             model.vocoder = make_vocoder(config)
+        if wanted and (folder / NOTES).exists():
+            model.notes = NoteEncoder(config)
         if "sequence" in header:
             model.sequence = _sequence(header["sequence"], config, folder)
     model.provenance = header.get("provenance", {})

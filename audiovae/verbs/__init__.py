@@ -10,16 +10,18 @@ from audiovae.verbs.export import Export
 from audiovae.verbs.judge import Evaluate
 from audiovae.verbs.latent import FitPrior, Grid, Interpolate
 from audiovae.verbs.live import Live
-from audiovae.verbs.training import AddDomain, Prepare, Train, TrainVocoder
-from audiovae.verbs.use import Demo, Embed, Generate, Transfer
+from audiovae.verbs.training import AddDomain, Prepare, Train, TrainNotes, TrainVocoder
+from audiovae.verbs.use import Demo, Embed, Generate, Play, Transfer
 
 VERBS: dict[str, type] = {
     "demo": Demo,
     "prepare": Prepare,
     "train": Train,
     "train-vocoder": TrainVocoder,
+    "train-notes": TrainNotes,
     "add-domain": AddDomain,
     "transfer": Transfer,
+    "play": Play,
     "embed": Embed,
     "fit-prior": FitPrior,
     "generate": Generate,

@@ -1,11 +1,11 @@
-"""Verbs that make models: prepare, train, train-vocoder, add-domain."""
+"""Verbs that make models: prepare, train, train-vocoder, train-notes, add-domain."""
 
 from __future__ import annotations
 
 import math
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 from tyro.conf import Positional, arg
 
@@ -160,6 +160,46 @@ class AddDomain:
             steps=self.steps,
             seed=self.common.seed,
             init_from=self.init_from,
+            device=self.common.device,
+        )
+        return _trained(summary)
+
+
+@dataclass(kw_only=True)
+class TrainNotes:
+    """Teach a trained model to play scores; encoder and decoders stay. The same command resumes."""
+
+    store: Positional[Path]
+    """Recordings whose notes are known: a store, or a folder of domain folders."""
+    notes: Annotated[Path, arg(metavar="PATH")]
+    """What is played in them: notes.json of data/render.py --mode aligned."""
+    output: Output
+    """Checkpoint folder of the model that plays scores."""
+    minutes: Number = None
+    """Budget in minutes of this machine; 30 when no budget is given."""
+    steps: Whole = None
+    """Or in steps."""
+    storage: Literal["float32", "bfloat16", "int8"] = "float32"
+    """Of the weights that are written."""
+
+    common: UseModel = field(default_factory=WithModel)
+
+    def run(self) -> Report:
+        """Train."""
+        from audiovae.training.notes import train_notes
+
+        if self.minutes is not None and not math.isfinite(self.minutes):
+            raise ConfigError(f"minutes is {self.minutes}; expected a number above 0")
+        found = self.common.find()
+        summary = train_notes(
+            self.store,
+            self.notes,
+            found.model,
+            self.output,
+            minutes=self.minutes,
+            steps=self.steps,
+            seed=self.common.seed,
+            storage=self.storage,
             device=self.common.device,
         )
         return _trained(summary)

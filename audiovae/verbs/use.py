@@ -1,4 +1,4 @@
-"""Verbs that use a model: demo, transfer, embed, generate."""
+"""Verbs that use a model: demo, transfer, play, embed, generate."""
 
 from __future__ import annotations
 
@@ -21,6 +21,7 @@ from audiovae.verbs.options import (
 
 Format = Literal["wav", "flac", "ogg"]
 Inputs = Positional[Annotated[list[Path], arg(metavar="PATH ...")]]
+Scores = Positional[Annotated[list[Path], arg(metavar="MIDI ...")]]
 Blend = Annotated[str | None, arg(metavar="DOMAIN=WEIGHT,...")]
 
 
@@ -103,6 +104,53 @@ class Transfer:
             shift = f", source shifted by {one.transposed:g} semitones" if one.transposed else ""
             clipped = f", {one.clipped} samples cut to full scale" if one.clipped else ""
             lines.append(f"{one.path}{shift}{clipped}")
+        said, pace = _pace([one.seconds for one in written], started)
+        return Report([*lines, said], {"model": found.note, "files": written, **pace})
+
+
+@dataclass(kw_only=True)
+class Play:
+    """Play MIDI files on a model's domains: score.mid to flute is OUT/score.flute.wav."""
+
+    inputs: Scores
+    """MIDI files; all tracks are played as one, drums are left out."""
+    to: Names = field(default_factory=list)
+    """Domains to play on."""
+    blend: Blend = None
+    """A blend of domains, as in --blend piano=0.7,flute=0.3."""
+    output: Output
+    """Folder to write to."""
+    format: Format = "wav"
+    """Of what is written."""
+    temperature: float = 0.0
+    """Scale of the posterior's noise; 0 takes its mean."""
+
+    common: UseModel = field(default_factory=WithModel)
+
+    def run(self) -> Report:
+        """Play."""
+        from audiovae.apps.play import PlaySettings, play_files
+
+        settings = PlaySettings(self.temperature, self.common.seed, self.common.precision)
+        blend = parse_blend(self.blend)
+        found = self.common.find({*self.to, *(blend or {})} or None)
+        started = time.perf_counter()
+        written = play_files(
+            self.inputs,
+            self.to,
+            self.output,
+            model=found.model,
+            blend=blend,
+            format=self.format,
+            settings=settings,
+            progress=True,
+        )
+        lines = [found.note]
+        for one in written:
+            left = f", {one.drums} of drums left out" if one.drums else ""
+            moved = f", {one.moved} moved by octaves to where the model plays" if one.moved else ""
+            clipped = f", {one.clipped} samples cut to full scale" if one.clipped else ""
+            lines.append(f"{one.path}: {one.notes} notes{left}{moved}{clipped}")
         said, pace = _pace([one.seconds for one in written], started)
         return Report([*lines, said], {"model": found.note, "files": written, **pace})
 
