@@ -28,6 +28,7 @@ def main() -> None:
     parser.add_argument("store", type=Path, help="store of aligned renders")
     parser.add_argument("output", type=Path, help="folder for the runs")
     parser.add_argument("--test", type=Path, help="folder that data/transfer_test.py made")
+    parser.add_argument("--domains", nargs="+", default=DOMAINS)
     parser.add_argument("--rows", type=int, default=32, help="clips of a domain in a step")
     parser.add_argument("--sketch-steps", type=int, default=310)
     parser.add_argument("--steps", type=int, default=1400, help="of the model")
@@ -43,7 +44,7 @@ def main() -> None:
     ):
         if stage in args.stages:
             config = audiovae.load_config("causal", {"training.rows": args.rows, **own})
-            audiovae.train(args.store, run, config, domains=DOMAINS, steps=steps, init=init)
+            audiovae.train(args.store, run, config, domains=args.domains, steps=steps, init=init)
     if "vocoder" in args.stages:
         config = audiovae.load_config("causal", {"training.rows": 2 * args.rows, **VOCODER})
         audiovae.train_vocoder(args.store, vocoder, config, steps=args.vocoder_steps)
