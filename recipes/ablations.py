@@ -9,8 +9,9 @@ from one seed, with `--init runs/translation/one` (translation.py) from one deco
 import argparse
 from pathlib import Path
 
+from variants import compare
+
 import audiovae
-from audiovae.evaluation.systems import ModelSystem, OneDecoder
 
 LOUD = ("gain_db", "polarity", "tuning_probability")
 SPOILT = ("detune_probability", "eq_db", "noise_probability")
@@ -37,21 +38,10 @@ def main() -> None:
     parser.add_argument("--variants", nargs="+", choices=VARIANTS, default=list(VARIANTS))
     parser.add_argument("--test", type=Path, help="folder that data/transfer_test.py made")
     args = parser.parse_args()
-    store, systems = args.output / "store", []
+    store = args.output / "store"
     print(audiovae.prepare(args.music, store, level=-20.0).table())
-    for name in args.variants:
-        run = args.output / name.replace(",", "").replace(" ", "-")
-        config = audiovae.load_config("base", SHORT | VARIANTS[name])
-        audiovae.train(store, run, config, steps=args.steps, init=args.init)
-        systems.append(ModelSystem(audiovae.resolve_model(run), name=name))
-    if args.test:
-        if args.init:
-            systems.append(OneDecoder(audiovae.resolve_model(args.init)))
-        (first, *others), report = systems, args.output / "evaluation"
-        options = {"scope": "quick", "systems": others, "progress": True}
-        measured = audiovae.evaluate(first.model, args.test, report, **options)
-        for name, groups in measured["systems"].items():
-            print(f"{name}: {groups['transfer']['lsd']['mean']:.2f} dB")
+    configs = {n: audiovae.load_config("base", SHORT | VARIANTS[n]) for n in args.variants}
+    compare(store, args.output, configs, args.steps, args.test, args.init)
 
 
 if __name__ == "__main__":

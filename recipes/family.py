@@ -9,8 +9,9 @@ small and trains for the same steps from one seed; a step costs all of them the 
 import argparse
 from pathlib import Path
 
+from variants import compare
+
 import audiovae
-from audiovae.evaluation.systems import ModelSystem
 
 SMALL = {
     "model.encoder_width": 128,
@@ -41,19 +42,10 @@ def main() -> None:
     parser.add_argument("--members", nargs="+", choices=MEMBERS, default=list(MEMBERS))
     parser.add_argument("--test", type=Path, help="folder that data/transfer_test.py made")
     args = parser.parse_args()
-    store, systems = args.output / "store", []
+    store = args.output / "store"
     print(audiovae.prepare(args.renders, store, valid=0.05, level=-20.0).table())
-    for name in args.members:
-        run = args.output / name.replace(",", "").replace(" ", "-")
-        config = audiovae.load_config("aligned", SMALL | MEMBERS[name])
-        audiovae.train(store, run, config, steps=args.steps)
-        systems.append(ModelSystem(audiovae.resolve_model(run), name=name))
-    if args.test:
-        (first, *others), report = systems, args.output / "evaluation"
-        options = {"scope": "quick", "systems": others, "progress": True}
-        measured = audiovae.evaluate(first.model, args.test, report, **options)
-        for name, groups in measured["systems"].items():
-            print(f"{name}: {groups['transfer']['lsd']['mean']:.2f} dB")
+    configs = {n: audiovae.load_config("aligned", SMALL | MEMBERS[n]) for n in args.members}
+    compare(store, args.output, configs, args.steps, args.test)
 
 
 if __name__ == "__main__":

@@ -11,7 +11,10 @@ import soundfile
 from commands import ROOT, succeed
 from scripts import script
 
-RECIPES = sorted(path.name for path in (ROOT / "recipes").glob("*.py"))
+# What several share is no recipe itself.
+RECIPES = sorted(
+    path.name for path in (ROOT / "recipes").glob("*.py") if "__main__" in path.read_text("utf-8")
+)
 
 
 def write_tones(folder: Path, domains: list[str], pieces: int = 3, notes: int = 4) -> Path:

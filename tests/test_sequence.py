@@ -14,7 +14,7 @@ from audiovae.apps.draws import SequencePath
 from audiovae.model.sequence import MOST_LEVELS, SequencePrior, SequenceShape
 from audiovae.model.sequence_sampler import SequenceSampler
 from audiovae.training import sequence as fitting
-from audiovae.training.levels import Heard, autoregressive_nats, standard_nats
+from audiovae.training.levels import Levels, autoregressive_nats, standard_nats
 
 LEVELS = (2, 3, 2)
 FRAMES = [torch.tensor(frame) for frame in itertools.product(*map(range, LEVELS))]
@@ -95,7 +95,7 @@ def test_baselines_cost_what_gaussians_cost() -> None:
         walk.append(0.9 * walk[-1] + math.sqrt(1 - 0.81) * value)
     z = torch.tensor(walk)[:, None]
     shape = SequenceShape((0.1,), (-60,), (121,))
-    heard = Heard(shape.to_levels(z), (len(z),))
+    heard = Levels(shape.to_levels(z), (len(z),))
     entropy = 0.5 * math.log(2 * math.pi * math.e) - math.log(0.1)
     assert standard_nats(shape, heard.levels) == pytest.approx(entropy, abs=0.03)
     wanted = entropy + 0.5 * math.log(1 - 0.81)
@@ -114,7 +114,7 @@ def test_a_task_learns_what_follows_what(monkeypatch: pytest.MonkeyPatch) -> Non
     )
     levels = (jumps.cumsum(0) % 4).to(torch.uint8)
     heard = {
-        "train": Heard(levels[:3000], (1500, 1480, 20)), "valid": Heard(levels[3000:], (1000,)),
+        "train": Levels(levels[:3000], (1500, 1480, 20)), "valid": Levels(levels[3000:], (1000,)),
     }  # fmt: skip
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(0)

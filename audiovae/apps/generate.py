@@ -15,7 +15,7 @@ from audiovae.apps.draws import SequencePath
 from audiovae.apps.engine import Engine, Voice
 from audiovae.apps.output import plan_names, write_folders
 from audiovae.apps.progress import Progress
-from audiovae.apps.transfer import FORMATS, pick_voices
+from audiovae.apps.transfer import need_format, pick_voices
 from audiovae.audio.augment import mix_seed
 from audiovae.audio.files import Writer
 from audiovae.errors import UserError
@@ -144,8 +144,7 @@ def generate_files(
     settings = settings or GenerateSettings()
     voices = pick_voices(model, to, blend)
     settings.over_time(model)
-    if format not in FORMATS:
-        raise UserError(f"format is {format!r}; expected one of {', '.join(FORMATS)}")
+    need_format(format)
     if not 1 <= count <= MOST_DRAWS:
         raise UserError(f"count is {count}; expected 1 to {MOST_DRAWS}")
     names = [voice.name for voice in voices]

@@ -16,7 +16,7 @@ from audiovae.apps.morph import hear_take, play_path
 from audiovae.apps.output import plan_names, write_folders
 from audiovae.apps.progress import Progress
 from audiovae.apps.sources import FileSource
-from audiovae.apps.transfer import FORMATS, pick_voices
+from audiovae.apps.transfer import need_format, pick_voices
 from audiovae.audio.files import Writer, probe
 from audiovae.errors import UserError
 from audiovae.metrics.pictures import draw_spectrograms
@@ -112,8 +112,7 @@ def draw_grid(
     """
     settings = settings or GridSettings()
     voices = pick_voices(model, to, blend)
-    if format not in FORMATS:
-        raise UserError(f"format is {format!r}; expected one of {', '.join(FORMATS)}")
+    need_format(format)
     dimensions, config = pick_dimensions(model, settings), model.config
     side, names = settings.side, [voice.name for voice in voices]
     places = [(i, j) for i in range(side) for j in range(side)]

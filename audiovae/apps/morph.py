@@ -17,7 +17,7 @@ from audiovae.apps.output import plan_names, write_folders
 from audiovae.apps.pieces import Level
 from audiovae.apps.progress import Progress
 from audiovae.apps.sources import FileSource, MonoSource, level_of
-from audiovae.apps.transfer import FORMATS, pick_voices
+from audiovae.apps.transfer import need_format, pick_voices
 from audiovae.audio.files import Writer, probe
 from audiovae.errors import UserError
 from audiovae.model.autoencoder import AudioVAE
@@ -171,8 +171,7 @@ def interpolate_files(
     """
     settings = settings or MorphSettings()
     voices = pick_voices(model, to, blend)
-    if format not in FORMATS:
-        raise UserError(f"format is {format!r}; expected one of {', '.join(FORMATS)}")
+    need_format(format)
     inputs = [Path(first), Path(second)]
     sources = [FileSource(probe(path)) for path in inputs]
     stem = "-".join(path.stem for path in inputs)

@@ -13,7 +13,7 @@ from torch import Tensor
 from audiovae.apps.engine import Engine, Voice
 from audiovae.apps.output import check_folder, plan_names, write_folders
 from audiovae.apps.progress import Progress
-from audiovae.apps.transfer import FORMATS, pick_voices
+from audiovae.apps.transfer import need_format, pick_voices
 from audiovae.audio.files import Writer
 from audiovae.audio.notes import Score, read_score
 from audiovae.errors import UserError
@@ -109,8 +109,7 @@ def play_files(
     settings = settings or PlaySettings()
     voices = pick_voices(model, to, blend)
     encoder = need_notes(model)
-    if format not in FORMATS:
-        raise UserError(f"format is {format!r}; expected one of {', '.join(FORMATS)}")
+    need_format(format)
     paths = [Path(path) for path in inputs]
     check_folder(Path(output))
     scores = [read_score(path) for path in paths]

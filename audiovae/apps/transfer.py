@@ -82,6 +82,12 @@ class Transferred:
     """Samples beyond full scale, cut to it."""
 
 
+def need_format(format: str) -> None:
+    """Raise `UserError` unless sound can be written in a format."""
+    if format not in FORMATS:
+        raise UserError(f"format is {format!r}; expected one of {', '.join(FORMATS)}")
+
+
 def pick_voices(
     model: AudioVAE, to: Sequence[str] = (), blend: Mapping[str, float] | None = None
 ) -> list[Voice]:
@@ -176,8 +182,7 @@ def transfer_files(
     settings = settings or TransferSettings()
     voices = pick_voices(model, to, blend)
     choose_precision(model, settings.precision)
-    if format not in FORMATS:
-        raise UserError(f"format is {format!r}; expected one of {', '.join(FORMATS)}")
+    need_format(format)
     found = find_inputs(inputs)
     planned = plan_names(found, Path(output), [v.name for v in voices], f".{format}")
     sources = [FileSource(probe(path)) for path, _ in found]

@@ -119,17 +119,23 @@ def describe_sequence(prior: SequencePrior) -> dict[str, Any]:
     return {"shape": to_dict(prior.shape), "facts": prior.facts}
 
 
-def write_sequence(prior: SequencePrior, folder: Path) -> None:
-    """Put a prior over time into a checkpoint folder, in 8 bits; all else in it stays as it is."""
+def write_sequence(prior: SequencePrior, folder: Path, output: Path) -> Path:
+    """Write a checkpoint folder again with a prior over time, in 8 bits, in one step.
+
+    All else in it stays as it is; `output` may be the folder itself.
+    """
     header = read_header(folder) | {"sequence": describe_sequence(prior)}
-    written = save(pack(prior.state_dict(), "int8"))
-    for name, content in ((SEQUENCE, written), ("config.json", _json(header))):
-        temporary = folder / f".{name}.{os.getpid()}.part"
-        try:
-            temporary.write_bytes(content)
-            os.replace(temporary, folder / name)
-        finally:
-            temporary.unlink(missing_ok=True)
+    output.parent.mkdir(parents=True, exist_ok=True)
+    temporary = Path(tempfile.mkdtemp(prefix=f".{output.name}.", dir=output.parent))
+    try:
+        shutil.copytree(folder, temporary, dirs_exist_ok=True)
+        temporary.chmod(0o755)
+        (temporary / SEQUENCE).write_bytes(save(pack(prior.state_dict(), "int8")))
+        (temporary / "config.json").write_bytes(_json(header))
+        replace_folder(temporary, output)
+    finally:
+        shutil.rmtree(temporary, ignore_errors=True)
+    return output
 
 
 def _json(header: dict[str, Any]) -> bytes:
@@ -174,7 +180,8 @@ def load_model(folder: Path, domains: Collection[str] | None = None) -> AudioVAE
         folder: the checkpoint.
         domains: whose decoders to load, where only some are needed: half of the time of a start
             goes into decoders. All when left out, or when one is unknown: whoever asks for it can
-            then be told all that there are. Without any nothing sounds, so no vocoder is loaded.
+            then be told all that there are. Without any nothing sounds, so nothing
+            but the encoder is loaded.
 
     Raises `CheckpointError` on a missing or damaged file, an unknown key, or tensors that do not
     fit the config.
@@ -198,7 +205,7 @@ def load_model(folder: Path, domains: Collection[str] | None = None) -> AudioVAE
             model.vocoder = make_vocoder(config)
         if wanted and (folder / NOTES).exists():
             model.notes = NoteEncoder(config)
-        if "sequence" in header:
+        if wanted and "sequence" in header:
             model.sequence = _sequence(header["sequence"], config, folder)
     model.provenance = header.get("provenance", {})
     for name, module in _parts(model).items():

@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
 import torch
 import torch.nn.functional as F
 from safetensors.torch import load_file, save_file
@@ -19,11 +20,14 @@ from audiovae.corpus.manifest import Entry
 from audiovae.corpus.store import FilesStore, Store
 from audiovae.model.autoencoder import AudioVAE
 from audiovae.model.latent import DiagonalGaussian
+from audiovae.model.lines import Listener
 from audiovae.model.precision import run_in
 
 MOST_HEARD = 2
 """Recordings of a piece that are heard: one code should say what is in all of them."""
 FULL_SCALE = 32768
+PIECE_SECONDS = 8.0
+"""Of a recording that is encoded at once."""
 
 
 @dataclass(frozen=True)
@@ -61,11 +65,7 @@ def hear_all(
         kept: a safetensors file, written when all are heard.
         progress: whether to show any.
     """
-    facts = [store.fingerprint, repr(model.statistics), *sorted(pieces)]
-    digest = hashlib.sha256("\n".join(facts).encode())
-    for tensor in model.encoder.state_dict().values():
-        digest.update(tensor.cpu().contiguous().flatten().view(torch.uint8).numpy())
-    stamp = digest.hexdigest()[:16]
+    stamp = stamp_of(model, store, *sorted(pieces))
     said = load_file(kept) if kept.is_file() else {}
     if f"{stamp}/" not in said:
         said = {f"{stamp}/": torch.zeros(1)}
@@ -79,10 +79,19 @@ def hear_all(
         name: Heard(
             said[f"mean/{name}"].float(),
             said[f"logvar/{name}"].float(),
-            {domain: _gain(model, store, entry) for domain, entry in entries.items()},
+            {domain: level_gain(model, store, entry) for domain, entry in entries.items()},
         )
         for name, entries in pieces.items()
     }
+
+
+def stamp_of(model: AudioVAE, store: Store | FilesStore, *facts: object) -> str:
+    """Return 16 hexadecimal digits that say which encoder hears which recordings."""
+    known = [store.fingerprint, repr(model.statistics), *map(str, facts)]
+    digest = hashlib.sha256("\n".join(known).encode())
+    for tensor in model.encoder.state_dict().values():
+        digest.update(tensor.cpu().contiguous().flatten().view(torch.uint8).numpy())
+    return digest.hexdigest()[:16]
 
 
 @torch.inference_mode()
@@ -91,23 +100,45 @@ def _hear(
 ) -> DiagonalGaussian:
     """Return the Gaussian of the mixture of what some recordings of a piece are heard as."""
     chosen = sorted(entries, key=lambda domain: name_key(f"{domain} {entries[domain].path}"))
-    runner, said = run_in(model), []
     samples = min(entry.frames for entry in entries.values())
-    for domain in chosen[:MOST_HEARD]:
-        sound = torch.from_numpy(store.audio(entries[domain], 0, samples).astype("float32"))
-        gain = _gain(model, store, entries[domain])
-        with runner.context():
-            said.append(runner.model.encode(gain * sound[None].to(model.device)))
-    means = torch.cat([posterior.mean for posterior in said]).float().cpu()
-    variances = torch.cat([posterior.logvar for posterior in said]).float().cpu().exp()
+    said = [hear_recording(model, store, entries[d], samples) for d in chosen[:MOST_HEARD]]
+    means = torch.cat([posterior.mean for posterior in said])
+    variances = torch.cat([posterior.logvar for posterior in said]).exp()
     mean = means.mean(dim=0, keepdim=True)
     variance = (variances + (means - mean).square()).mean(dim=0, keepdim=True)
     return DiagonalGaussian(mean, variance.log())
 
 
-def _gain(model: AudioVAE, store: Store | FilesStore, entry: Entry) -> float:
+@torch.inference_mode()
+def hear_recording(
+    model: AudioVAE, store: Store | FilesStore, entry: Entry, samples: int
+) -> DiagonalGaussian:
+    """Return the posterior `(1, latent, frame)` of a recording's first samples, on the processor.
+
+    They are brought to the level of the training recordings and heard in pieces.
+    """
+    runner, config = run_in(model), model.config
+    listener, gain = Listener(runner.model), level_gain(model, store, entry)
+    hop = config.latent_hop
+    step = max(1, round(PIECE_SECONDS * config.audio.sample_rate / hop)) * hop
+    parts = []
+    for start in range(0, samples, step):
+        piece = store.audio(entry, start, min(step, samples - start)).astype(np.float32)
+        sound = torch.from_numpy(gain * piece)[None].to(model.device)
+        with runner.context():
+            posterior = listener.push(sound, start + step >= samples)
+        if posterior is not None:
+            parts.append(posterior)
+    return DiagonalGaussian(
+        torch.cat([part.mean for part in parts], dim=2).float().cpu(),
+        torch.cat([part.logvar for part in parts], dim=2).float().cpu(),
+    )
+
+
+def level_gain(model: AudioVAE, store: Store | FilesStore, entry: Entry) -> float:
+    """Return the factor that brings int16 samples to the level of the training recordings."""
     level = entry.loudness
     if math.isnan(level):
-        sound = store.audio(entry, 0, entry.frames).astype("float64") / FULL_SCALE
-        level = 10 * math.log10(float((sound**2).mean()) + 1e-10)
+        sound = store.audio(entry, 0, entry.frames).astype(np.float64) / FULL_SCALE
+        level = 10 * math.log10(float(np.square(sound).mean()) + 1e-10)
     return 10 ** ((model.statistics.loudness - level) / 20) / FULL_SCALE

@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import hashlib
 import math
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-import numpy as np
 import torch
 from safetensors.torch import load_file, save_file
 from torch import Tensor
@@ -20,13 +18,9 @@ from audiovae.corpus.manifest import Entry
 from audiovae.corpus.store import FilesStore, Store
 from audiovae.errors import CorpusError
 from audiovae.model.autoencoder import AudioVAE
-from audiovae.model.lines import Listener
-from audiovae.model.precision import run_in
 from audiovae.model.sequence import SequenceShape
+from audiovae.training.heard import hear_recording, stamp_of
 
-FULL_SCALE = 32768
-PIECE_SECONDS = 8.0
-"""Of a recording that is encoded at once."""
 RENDERS = 2
 """Recordings of one piece that are heard: z says what is played, so more say little more."""
 MOST_HOURS = 24.0
@@ -38,7 +32,7 @@ LEAST_CHANCE = 1e-9
 
 
 @dataclass(frozen=True)
-class Heard:
+class Levels:
     """Recordings of a split as levels, and how many frames each has."""
 
     levels: Tensor
@@ -77,7 +71,7 @@ def hear_levels(
     kept: Path,
     sizes: dict[str, int],
     progress: bool,
-) -> tuple[SequenceShape, dict[str, Heard]]:
+) -> tuple[SequenceShape, dict[str, Levels]]:
     """Encode a store once: the levels of z in its `train` and `valid` split.
 
     Args:
@@ -89,10 +83,7 @@ def hear_levels(
         progress: whether to show any.
     """
     chosen = {split: choose_recordings(store, split, seed) for split in ("train", "valid")}
-    digest = hashlib.sha256(f"{store.fingerprint} {seed} {model.statistics}".encode())
-    for tensor in model.encoder.state_dict().values():
-        digest.update(tensor.cpu().contiguous().flatten().view(torch.uint8).numpy())
-    stamp = digest.hexdigest()[:16]
+    stamp = stamp_of(model, store, seed)
     z = load_file(kept) if kept.is_file() else {}
     if stamp not in z:
         z = {stamp: torch.zeros(1)}
@@ -104,7 +95,8 @@ def hear_levels(
             for split, entries in chosen.items():
                 parts = []
                 for entry in entries:
-                    parts.append(_encode(model, store, entry))
+                    posterior = hear_recording(model, store, entry, entry.frames)
+                    parts.append(posterior.mean[0].T)
                     bar.update(round(entry.frames / store.sample_rate))
                 z[split] = torch.cat(parts).half()
                 z[f"{split} lengths"] = torch.tensor([len(part) for part in parts])
@@ -112,38 +104,11 @@ def hear_levels(
         save_file(z, kept)
     shape = SequenceShape.hear(z["train"].float(), model.latent_noise, **sizes)
     return shape, {
-        split: Heard(
+        split: Levels(
             shape.to_levels(z[split].float()), tuple(map(int, z[f"{split} lengths"].tolist()))
         )
         for split in chosen
     }
-
-
-@torch.inference_mode()
-def _encode(model: AudioVAE, store: Store | FilesStore, entry: Entry) -> Tensor:
-    """Return z `(frame, latent)` of a recording, brought to the level of the training ones."""
-    runner, config = run_in(model), model.config
-    listener, gain = Listener(runner.model), level_gain(model, store, entry)
-    hop = config.latent_hop
-    step = max(1, round(PIECE_SECONDS * config.audio.sample_rate / hop)) * hop
-    parts = []
-    for start in range(0, entry.frames, step):
-        samples = store.audio(entry, start, min(step, entry.frames - start)).astype(np.float32)
-        sound = torch.from_numpy(gain * samples)[None].to(model.device)
-        with runner.context():
-            posterior = listener.push(sound, start + step >= entry.frames)
-        if posterior is not None:
-            parts.append(posterior.mean[0].T.float().cpu())
-    return torch.cat(parts)
-
-
-def level_gain(model: AudioVAE, store: Store | FilesStore, entry: Entry) -> float:
-    """Return the factor that brings int16 samples to the level of the training recordings."""
-    level = entry.loudness
-    if math.isnan(level):
-        sound = store.audio(entry, 0, entry.frames).astype(np.float64) / FULL_SCALE
-        level = 10 * math.log10(float(np.square(sound).mean()) + 1e-10)
-    return 10 ** ((model.statistics.loudness - level) / 20) / FULL_SCALE
 
 
 def standard_nats(shape: SequenceShape, levels: Tensor) -> float:
@@ -154,7 +119,7 @@ def standard_nats(shape: SequenceShape, levels: Tensor) -> float:
     return _cell_nats(shape, levels, torch.zeros(1, 1), torch.ones(1))
 
 
-def autoregressive_nats(shape: SequenceShape, train: Heard, valid: Heard) -> float:
+def autoregressive_nats(shape: SequenceShape, train: Levels, valid: Levels) -> float:
     """Return what a frame costs under a Gaussian autoregression fitted to `train`, in nats.
 
     Each dimension is a linear function of `FRAMES_BEFORE` frames and the dimensions before it in

@@ -25,7 +25,7 @@ from audiovae.training.heard import Heard, hear_all
 from audiovae.training.likelihood import LogMelLikelihood
 from audiovae.training.loop import Budget, run_task
 from audiovae.training.objective import total
-from audiovae.training.optimise import Average, Optimiser, pick_device
+from audiovae.training.optimise import OneNetwork, pick_device
 from audiovae.training.scores import Piece, find_pieces, read_notes
 from audiovae.training.start import machine, open_corpus
 
@@ -40,7 +40,7 @@ VALIDATION_ROWS = 3
 """Clips that each domain's decoder is asked for."""
 
 
-class NotesTask:
+class NotesTask(OneNetwork):
     """A note encoder, trained to say what the encoder says, and what decoders need to hear.
 
     In each step the rows are clips of pieces drawn in proportion to their length; one domain's
@@ -58,21 +58,13 @@ class NotesTask:
         heard: Mapping[str, Heard],
     ) -> None:
         assert model.notes is not None
+        super().__init__(model.notes, config.training)
         self.model, self.notes, self.config, self.store = model, model.notes, config, store
         self.pieces, self.heard, self.device = pieces, heard, model.device
         self.domains = sorted({d for p in pieces["train"] for d in p.entries})
         self.frames = config.clip_samples // config.latent_hop
         self.audio_a_step = config.training.rows * config.training.clip
         self.likelihood = LogMelLikelihood(config).to(self.device)
-        self.start = copy.deepcopy(self.notes.state_dict())
-
-    def begin(self, steps: int) -> None:
-        """Put weights back to their start and build the optimiser for `steps`."""
-        settings = self.config.training
-        self.notes.load_state_dict(self.start)
-        groups = [(list(self.notes.parameters()), settings.learning_rate)]
-        self.optimiser = Optimiser(groups, settings, steps)
-        self.average = Average(self.notes.parameters(), settings.ema)
 
     def _draw(self, split: str, domain: str, step: int, rows: int) -> list[tuple[Piece, int]]:
         """Return pieces that a domain plays, and the latent frames from which clips of them go."""
@@ -144,9 +136,8 @@ class NotesTask:
         same piece in other domains among it.
         """
         self.notes.eval()
-        self.average.swap()
-        try:
-            rows: list[dict[str, float]] = []
+        rows: list[dict[str, float]] = []
+        with self.averaged():
             for domain in self.domains:
                 terms, drawn, wanted, made = self._terms("valid", domain, 0, VALIDATION_ROWS)
                 heard = self.model.rounded(self._heard(drawn)).mean
@@ -154,28 +145,8 @@ class NotesTask:
                 errors = {"mel": made - wanted, "mel_heard": other - wanted}
                 figures = {name: float(value) for name, value in terms.items()}
                 rows.append(figures | {k: float(v.abs().mean()) for k, v in errors.items()})
-        finally:
-            self.average.swap()
         means = {name: sum(row[name] for row in rows) / len(rows) for name in rows[0]}
         return means | {"score": sum(w * means[k] for k, w in WEIGHTS.items())}
-
-    def export(self, step: int, metrics: dict[str, Any]) -> None:
-        """Write nothing: the model is written when the training has ended."""
-
-    def state_dict(self) -> dict[str, Any]:
-        """Return all that a resumed run needs."""
-        return {
-            "notes": self.notes.state_dict(),
-            "average": self.average.shadow,
-            "optimiser": self.optimiser.state_dict(),
-        }
-
-    def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Restore what `state_dict` returned."""
-        self.notes.load_state_dict(state["notes"])
-        for shadow, saved in zip(self.average.shadow, state["average"], strict=True):
-            shadow.copy_(saved)
-        self.optimiser.load_state_dict(state["optimiser"])
 
     @torch.no_grad()
     def finish(self) -> None:

@@ -1,9 +1,11 @@
-"""Optimiser steps: schedule, clipping, the guard against NaN, the average of weights."""
+"""Optimiser steps: schedule, clipping, the guard against NaN, the average; tasks of one network."""
 
 from __future__ import annotations
 
+import copy
 import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import torch
@@ -113,6 +115,53 @@ class Average:
                 kept = parameter.detach().clone()
                 parameter.copy_(shadow)
                 shadow.copy_(kept)
+
+
+class OneNetwork:
+    """A task's one network with its optimiser and its average, from which tasks are made.
+
+    Args:
+        network: that trains, on its device.
+        settings: of the training.
+    """
+
+    def __init__(self, network: nn.Module, settings: TrainingConfig) -> None:
+        self.network, self.settings = network, settings
+        self.start = copy.deepcopy(network.state_dict())
+
+    def begin(self, steps: int) -> None:
+        """Put weights back to their start and build the optimiser for `steps`."""
+        self.network.load_state_dict(self.start)
+        groups = [(list(self.network.parameters()), self.settings.learning_rate)]
+        self.optimiser = Optimiser(groups, self.settings, steps)
+        self.average = Average(self.network.parameters(), self.settings.ema)
+
+    @contextmanager
+    def averaged(self) -> Iterator[None]:
+        """Use the averaged weights for a while."""
+        self.average.swap()
+        try:
+            yield
+        finally:
+            self.average.swap()
+
+    def export(self, step: int, metrics: dict[str, Any]) -> None:
+        """Write nothing: the model is written when the training has ended."""
+
+    def state_dict(self) -> dict[str, Any]:
+        """Return all that a resumed run needs."""
+        return {
+            "network": self.network.state_dict(),
+            "average": self.average.shadow,
+            "optimiser": self.optimiser.state_dict(),
+        }
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Restore what `state_dict` returned."""
+        self.network.load_state_dict(state["network"])
+        for shadow, saved in zip(self.average.shadow, state["average"], strict=True):
+            shadow.copy_(saved)
+        self.optimiser.load_state_dict(state["optimiser"])
 
 
 def pick_device(name: str = "auto") -> torch.device:

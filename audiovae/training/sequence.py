@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import copy
 import dataclasses
 import hashlib
-import shutil
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -18,9 +16,9 @@ from audiovae.config import Config
 from audiovae.errors import UserError
 from audiovae.model.sequence import SequencePrior, SequenceShape
 from audiovae.model.weights import SEQUENCE, load_model, pack, unpack, write_sequence
-from audiovae.training.levels import Heard, autoregressive_nats, hear_levels, standard_nats
+from audiovae.training.levels import Levels, autoregressive_nats, hear_levels, standard_nats
 from audiovae.training.loop import Budget, run_task
-from audiovae.training.optimise import Average, Optimiser, pick_device
+from audiovae.training.optimise import OneNetwork, pick_device
 from audiovae.training.start import checkpoint_folder, machine, open_corpus
 
 SETTINGS: dict[str, Any] = {
@@ -36,15 +34,20 @@ MOST_VALID = 30_000
 """Frames of held-out recordings that are judged, at most."""
 
 
-class SequenceTask:
+class SequenceTask(OneNetwork):
     """A prior over time, trained on clips of levels; draws are functions of the seed and step."""
 
     kind = "fit-prior"
 
     def __init__(
-        self, prior: SequencePrior, config: Config, heard: Mapping[str, Heard], device: torch.device
+        self,
+        prior: SequencePrior,
+        config: Config,
+        heard: Mapping[str, Levels],
+        device: torch.device,
     ) -> None:
-        self.prior, self.config, self.device = prior.to(device), config, device
+        super().__init__(prior.to(device), config.training)
+        self.prior, self.config, self.device = prior, config, device
         train = heard["train"]
         self.levels = train.levels.to(device)
         self.frames = min(FRAMES, len(self.levels))
@@ -56,15 +59,6 @@ class SequenceTask:
             if left > 0:
                 self.held_out.append(recording[:left].to(device))
                 left -= len(recording)
-        self.start = copy.deepcopy(prior.state_dict())
-
-    def begin(self, steps: int) -> None:
-        """Put weights back to their start and build the optimiser for `steps`."""
-        settings = self.config.training
-        self.prior.load_state_dict(self.start)
-        groups = [(list(self.prior.parameters()), settings.learning_rate)]
-        self.optimiser = Optimiser(groups, settings, steps)
-        self.average = Average(self.prior.parameters(), settings.ema)
 
     def _clips(self, step: int) -> tuple[Tensor, Tensor]:
         """Return levels `(row, frame + 1, latent)`, and of each row whether the first one counts.
@@ -96,9 +90,8 @@ class SequenceTask:
 
     def validate(self, step: int) -> dict[str, Any]:
         """Return the nats that a frame of the held-out recordings costs."""
-        self.average.swap()
-        nats = self.held_out_nats()
-        self.average.swap()
+        with self.averaged():
+            nats = self.held_out_nats()
         return {"nats": nats, "score": nats}
 
     @torch.no_grad()
@@ -106,24 +99,6 @@ class SequenceTask:
         """Return the mean over the frames of held-out recordings, each from its beginning."""
         total = sum(float(self.prior(levels[None])[0].sum()) for levels in self.held_out)
         return -total / sum(map(len, self.held_out))
-
-    def export(self, step: int, metrics: dict[str, Any]) -> None:
-        """Write nothing: until the end the training's state is all there is."""
-
-    def state_dict(self) -> dict[str, Any]:
-        """Return all that a resumed run needs."""
-        shadow = list(self.average.shadow)
-        return {
-            "prior": self.prior.state_dict(),
-            "optimiser": self.optimiser.state_dict(),
-            "average": shadow,
-        }
-
-    def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Restore what `state_dict` returned."""
-        self.prior.load_state_dict(state["prior"])
-        self.optimiser.load_state_dict(state["optimiser"])
-        self.average.shadow = list(state["average"])
 
 
 def fit_prior(
@@ -192,7 +167,7 @@ def fit_prior(
     # Judged as it is stored.
     stored = unpack(pack(prior.state_dict(), "int8"))
     prior.load_state_dict(stored)
-    valid = Heard(torch.cat(task.held_out).cpu(), tuple(map(len, task.held_out)))
+    valid = Levels(torch.cat(task.held_out).cpu(), tuple(map(len, task.held_out)))
     figures = {
         "nats": task.held_out_nats(),
         "autoregressive": autoregressive_nats(shape, heard["train"], valid),
@@ -206,8 +181,6 @@ def fit_prior(
         "machine": machine(place),
         "nats": {name: round(value, 3) for name, value in figures.items()},
     }
-    if output != source:
-        shutil.copytree(source, output, dirs_exist_ok=True)
-    write_sequence(prior.cpu(), output)
+    write_sequence(prior.cpu(), source, output)
     size = (output / SEQUENCE).stat().st_size
     return {**summary, "valid": figures, "output": str(output), "bytes": size}

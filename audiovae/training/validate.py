@@ -47,20 +47,16 @@ class Validation:
             batch = self.loader.batch(step)
             wanted = {d: likelihood.target(batch[d]) for d in self.targets}
 
-            def score(z: Tensor, domain: str, step: int = step) -> tuple[Tensor, Tensor]:
-                made, _ = model.locate(z, domain)
-                return likelihood.score(model, domain, made, wanted[domain], step)  # noqa: B023
-
             for domain in self.targets:
                 posterior = model.encode(batch[domain])
                 posteriors[domain].append(posterior)
-                surprise, error = score(posterior.mean, domain)
+                surprise, error = self._score(posterior.mean, domain, wanted[domain], step)
                 nats.append(surprise)
                 errors.append(error)
             if self.loader.pairing == "aligned" and len(self.targets) > 1:
                 for i, domain in enumerate(self.targets):
                     other = posteriors[self.targets[i - 1]][step]
-                    transfers.append(score(other.mean, domain)[1])
+                    transfers.append(self._score(other.mean, domain, wanted[domain], step)[1])
         every = [p for parts in posteriors.values() for p in parts]
         dimensions = kl_by_dimension(every)
         kl = float(self._divergence(every)) / model.config.model.latent_stride
@@ -83,6 +79,11 @@ class Validation:
             figures["transfer_error"] = float(torch.stack(transfers).mean())
         figures["score"] = figures.get("transfer_error", -figures["elbo"])
         return figures
+
+    def _score(self, z: Tensor, domain: str, wanted: Tensor, step: int) -> tuple[Tensor, Tensor]:
+        """Return nats and the error of what a domain decodes, against what it should."""
+        made, _ = self.model.locate(z, domain)
+        return self.likelihood.score(self.model, domain, made, wanted, step)
 
     def _divergence(self, posteriors: list[DiagonalGaussian]) -> Tensor:
         """Return the mean KL divergence to the model's prior in nats a latent frame."""

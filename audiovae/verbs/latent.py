@@ -101,7 +101,7 @@ class Interpolate:
 
         settings = MorphSettings(self.steps, self.fit, self.common.precision)
         blend = parse_blend(self.blend)
-        found = self.common.find()
+        found = self.common.find_for(self.to, blend)
         written = interpolate_files(
             self.first,
             self.second,
@@ -153,7 +153,7 @@ class Grid:
             self.dimensions, self.side, self.span, self.seconds, self.common.precision
         )
         blend = parse_blend(self.blend)
-        found = self.common.find()
+        found = self.common.find_for(self.to, blend)
         grid = draw_grid(
             found.model,
             self.to,

@@ -66,7 +66,7 @@ class Live:
                 raise ConfigError(f"buffer is {self.buffer}; expected whole {stream.multiple}s")
             note = f"{self.graph} in ONNX Runtime"
         else:
-            found = self.common.find({self.to} if self.to is not None else {*(blend or {})})
+            found = self.common.find_for([] if self.to is None else [self.to], blend)
             precision = self.common.precision
             stream = Stream(found.model, self.to or blend or {}, gain=gain, precision=precision)
             note = found.note

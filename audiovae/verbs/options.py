@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import json
 import math
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
@@ -88,6 +88,10 @@ class WithModel(Machine):
         found = find_model(self.model, vocoder=self.vocoder, device=self.device, domains=domains)
         choose_precision(found.model, self.precision)
         return found
+
+    def find_for(self, to: Collection[str], blend: Mapping[str, float] | None) -> Resolved:
+        """Load the model with the decoders of some targets alone; without any, all of it."""
+        return self.find({*to, *(blend or {})} or None)
 
 
 @dataclass(kw_only=True)

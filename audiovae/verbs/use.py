@@ -87,7 +87,7 @@ class Transfer:
             precision=self.common.precision,
         )
         blend = parse_blend(self.blend)
-        found = self.common.find({*self.to, *(blend or {})} or None)
+        found = self.common.find_for(self.to, blend)
         started = time.perf_counter()
         written = transfer_files(
             self.inputs,
@@ -133,7 +133,7 @@ class Play:
 
         settings = PlaySettings(self.temperature, self.common.seed, self.common.precision)
         blend = parse_blend(self.blend)
-        found = self.common.find({*self.to, *(blend or {})} or None)
+        found = self.common.find_for(self.to, blend)
         started = time.perf_counter()
         written = play_files(
             self.inputs,
@@ -235,7 +235,7 @@ class Generate:
             self.prior,
         )
         blend = parse_blend(self.blend)
-        found = self.common.find({*self.to, *(blend or {})} or None)
+        found = self.common.find_for(self.to, blend)
         written = generate_files(
             found.model,
             self.output,
