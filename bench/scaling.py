@@ -42,7 +42,7 @@ class Kind:
 
 
 KINDS = {
-    "files": Kind("a file to a file", "audio second", LENGTHS),
+    "files": Kind("a file to a file", "recorded second", LENGTHS),
     "clips": Kind(f"a batch of clips of {CLIP_SECONDS:g} s", "clip", (1, 4, 16, 64)),
     "domains": Kind(f"{SHORT_SECONDS} s to one of the model's domains", "domain", (1, 2, 8, 64)),
     "training": Kind(f"training, {TRAINING_CLIPS} clips a step", "domain", (1, 2, 8, 64)),

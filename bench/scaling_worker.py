@@ -16,6 +16,7 @@ import torch
 
 from bench.names import CLIP_SECONDS, SHORT_SECONDS
 
+TO = "flute"
 REPEATS, ENOUGH = 5, 10.0
 """Timings, fewer once they have taken so many seconds."""
 Work = Callable[[], object]
@@ -34,15 +35,14 @@ def memory(name: str) -> float:
 
 
 def files(seconds: int, scratch: Path) -> tuple[Work, Work]:
-    """A file to a file; a short one warms up."""
+    """A file to a file, by what the command loads for it; a short one warms up."""
+    from audiovae import resolve_model
     from audiovae.apps.transfer import transfer_files
-    from bench.models import base, shipped_or_random
 
-    model = shipped_or_random(base())
+    model = resolve_model(domains=[TO])
 
     def transfer(length: int) -> object:
-        take = scratch / f"{length}.wav"
-        return transfer_files([take], model.domains[0], scratch / "out", model=model)
+        return transfer_files([scratch / f"{length}.wav"], TO, scratch / "out", model=model)
 
     return lambda: transfer(seconds), lambda: transfer(SHORT_SECONDS)
 

@@ -12,6 +12,7 @@ from pathlib import Path
 from variants import compare
 
 import audiovae
+from audiovae.evaluation.systems import OneDecoder
 
 LOUD = ("gain_db", "polarity", "tuning_probability")
 SPOILT = ("detune_probability", "eq_db", "noise_probability")
@@ -41,7 +42,8 @@ def main() -> None:
     store = args.output / "store"
     print(audiovae.prepare(args.music, store, level=-20.0).table())
     configs = {n: audiovae.load_config("base", SHORT | VARIANTS[n]) for n in args.variants}
-    compare(store, args.output, configs, args.steps, args.test, args.init)
+    one = [OneDecoder(audiovae.resolve_model(args.init))] if args.init else []
+    compare(store, args.output, configs, args.steps, args.test, args.init, one)
 
 
 if __name__ == "__main__":

@@ -1,9 +1,10 @@
 """The family of the main model: other priors, other ways to hold z to them, in one table.
 
-    python recipes/family.py renders runs/family --steps 560 --test held-out
+    python recipes/family.py renders runs/family --test held-out
 
 `renders` are those of data/render.py --mode aligned: one score in every domain. Every member is
-small and trains for the same steps from one seed; a step costs all of them the same.
+small and goes on from one sketch, which learned what is played, for the same steps from one seed;
+a step costs all of them the same.
 """
 
 import argparse
@@ -38,14 +39,18 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("renders", type=Path, help="a folder for each domain, aligned")
     parser.add_argument("output", type=Path, help="folder for the store, the runs and the table")
-    parser.add_argument("--steps", type=int, default=560, help="of each member")
+    parser.add_argument("--sketch-steps", type=int, default=2000)
+    parser.add_argument("--steps", type=int, default=1500, help="of each member")
     parser.add_argument("--members", nargs="+", choices=MEMBERS, default=list(MEMBERS))
     parser.add_argument("--test", type=Path, help="folder that data/transfer_test.py made")
     args = parser.parse_args()
-    store = args.output / "store"
+    store, sketch = args.output / "store", args.output / "sketch"
     print(audiovae.prepare(args.renders, store, valid=0.05, level=-20.0).table())
-    configs = {n: audiovae.load_config("aligned", SMALL | MEMBERS[n]) for n in args.members}
-    compare(store, args.output, configs, args.steps, args.test)
+    config = audiovae.load_config("aligned", SMALL | {"audio.log_floor": 3e-4})
+    audiovae.train(store, sketch, config, steps=args.sketch_steps)
+    later = SMALL | {"training.own_ramp": 0.0}
+    configs = {n: audiovae.load_config("aligned", later | MEMBERS[n]) for n in args.members}
+    compare(store, args.output, configs, args.steps, args.test, sketch)
 
 
 if __name__ == "__main__":

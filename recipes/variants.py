@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import audiovae
-from audiovae.evaluation.systems import ModelSystem, OneDecoder
+from audiovae.evaluation.systems import ModelSystem
 
 
 def compare(
@@ -16,8 +16,10 @@ def compare(
     steps: int,
     test: Path | None,
     init: Path | None = None,
+    beside: Sequence[ModelSystem] = (),
 ) -> None:
-    """Train a run for each config; print how far the transfers of all are from the truth."""
+    """Train a run for each config, from `init` if given; print how far all transfers are from the
+    truth, those of the systems `beside` them too."""
     systems: list[ModelSystem] = []
     for name, config in configs.items():
         run = output / name.replace(",", "").replace(" ", "-")
@@ -25,9 +27,7 @@ def compare(
         systems.append(ModelSystem(audiovae.resolve_model(run), name=name))
     if test is None:
         return
-    if init is not None:
-        systems.append(OneDecoder(audiovae.resolve_model(init)))
-    (first, *others), report = systems, output / "evaluation"
+    (first, *others), report = [*systems, *beside], output / "evaluation"
     options = {"scope": "quick", "systems": others, "progress": True}
     measured = audiovae.evaluate(first.model, test, report, **options)
     for name, groups in measured["systems"].items():

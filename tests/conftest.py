@@ -14,11 +14,12 @@ from takes import FORMATS, RATE, sound
 
 from audiovae.config import AudioConfig, Config, ModelConfig, TrainingConfig, VocoderConfig
 from audiovae.config_model import WaveNetConfig
+from audiovae.corpus.workers import available_cores
 from audiovae.model.autoencoder import AudioVAE, Statistics
 from audiovae.model.vocoders import make_vocoder
 
 # Processes of tests share the cores, and so does what they start: threads would only wait.
-SHARE = max(1, (os.cpu_count() or 1) // int(os.environ.get("PYTEST_XDIST_WORKER_COUNT", "1")))
+SHARE = max(1, available_cores() // int(os.environ.get("PYTEST_XDIST_WORKER_COUNT", "1")))
 os.environ.setdefault("OMP_NUM_THREADS", str(SHARE))
 torch.set_num_threads(int(os.environ["OMP_NUM_THREADS"]))
 TINY_RATE = 16_000

@@ -42,3 +42,29 @@ def test_what_is_shared_cannot_start_decoders_of_their_own(tmp_path: Path) -> No
     config = sharing(model, "none").config
     with pytest.raises(ConfigError, match="other model settings"):
         start_model(config, model.domains, model.statistics, tmp_path / "shared")
+
+
+def test_a_prior_goes_on_or_begins_anew(tmp_path: Path) -> None:
+    plain = make_model(vocoder=False).config
+    mixture = dataclasses.replace(
+        plain, model=dataclasses.replace(plain.model, prior="mixture", prior_components=3)
+    )
+    old = AudioVAE(mixture, ["flute"]).eval()
+    with torch.no_grad():
+        for parameter in old.prior.parameters():
+            parameter.normal_()
+    old.save_pretrained(tmp_path / "old")
+    audio = 0.1 * torch.randn(1, 8192)
+    heard = old.encode(audio).mean
+    for changes, same in (
+        ({}, True),
+        ({"prior_components": 4}, False),
+        ({"prior": "vamp"}, False),
+        ({"prior": "standard"}, False),
+    ):
+        config = dataclasses.replace(mixture, model=dataclasses.replace(mixture.model, **changes))
+        started = start_model(config, ["flute"], old.statistics, tmp_path / "old").eval()
+        assert torch.equal(started.encode(audio).mean, heard)
+        theirs, own = old.prior.state_dict(), started.prior.state_dict()
+        kept = list(own) == list(theirs) and all(torch.equal(own[n], theirs[n]) for n in own)
+        assert kept == same, changes

@@ -17,6 +17,7 @@ import torch
 
 import audiovae
 from audiovae.apps.models import find_checkpoint
+from audiovae.corpus.workers import available_cores
 from audiovae.errors import UserError
 from audiovae.model.precision import has_bf16, has_int8
 from audiovae.model.weights import load_model
@@ -90,12 +91,12 @@ def _packages() -> Iterator[Check]:
 
 
 def _devices() -> Iterator[Check]:
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
     chosen = pick_device("auto")
     cpu, threads = torch.device("cpu"), torch.get_num_threads()
     fast = [n for n, has in (("int8", has_int8(cpu)), ("bf16", has_bf16(cpu))) if has]
     kinds = f"{' and '.join(fast)} arithmetic" if fast else "no bf16 or int8 arithmetic, fp32 used"
-    yield Check("processor", True, f"{cores} cores, torch uses {threads} threads, {kinds}")
+    shown = f"{available_cores()} cores, torch uses {threads} threads, {kinds}"
+    yield Check("processor", True, shown)
     for index in range(torch.cuda.device_count()):
         facts = torch.cuda.get_device_properties(index)
         bf16 = "bf16" if has_bf16(torch.device("cuda", index)) else "no bf16"

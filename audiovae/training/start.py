@@ -27,6 +27,9 @@ from audiovae.tables import from_dict
 
 SHIPPED = {"default": "weights", "causal": "weights_causal"}
 """Checkpoints that come with the package, by name: where they lie in it."""
+OF_PRIOR = ("prior", "prior_components")
+ANEW = ("decoder", "likelihood", "posterior", *OF_PRIOR)
+"""Settings of the model that may be others than those of a run that training goes on from."""
 STATISTICS_STEPS = 8
 """Batches from which the corpus' statistics are measured."""
 CEILING_STEPS = 32
@@ -163,8 +166,9 @@ def start_model(
     decoder starts from the first of them, and so does what decoders share where those of `init`
     share nothing. The statistics are those of `init`, unless its log floor is another one: what
     was learned with a high floor is a start for a lower one, and so it is for another likelihood,
-    for another kind of decoder, whose layers at the rate of frames begin as the old ones, and what
-    was learned from log-mels for raw audio, whose filters begin as theirs.
+    for another kind of decoder, whose layers at the rate of frames begin as the old ones, for
+    another prior, which begins anew, and what was learned from log-mels for raw audio, whose
+    filters begin as theirs.
     Raises `ConfigError` when anything else of the audio contract or the networks differs.
     """
     with torch.random.fork_rng(devices=[]):
@@ -174,8 +178,8 @@ def start_model(
         old = load_model(checkpoint_folder(init))
         floor, features = config.audio.log_floor, config.audio.features
         lowered = dataclasses.replace(old.config.audio, log_floor=floor, features=features)
-        kind, likelihood = config.model.decoder, config.model.likelihood
-        judged = dataclasses.replace(old.config.model, decoder=kind, likelihood=likelihood)
+        kind, wanted = config.model.decoder, dataclasses.asdict(config.model)
+        judged = dataclasses.replace(old.config.model, **{name: wanted[name] for name in ANEW})
         samples = config.wavenet
         if old.config.model.decoder == kind == "wavenet":
             samples = dataclasses.replace(old.config.wavenet, temperature=samples.temperature)
@@ -189,6 +193,8 @@ def start_model(
         kept = old.config.audio.log_floor == floor
         model = AudioVAE(config, domains, old.statistics if kept else statistics)
     _take_over(model.encoder, old.encoder)
+    if all(getattr(old.config.model, name) == wanted[name] for name in OF_PRIOR):
+        _take_over(model.prior, old.prior)
     if model.shared is not None:
         _take_over(model.shared, old.shared or old.decoder(old.domains[0]))
     for domain in domains:
