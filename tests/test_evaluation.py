@@ -2,11 +2,12 @@
 
 import copy
 import json
+import runpy
 
 import numpy as np
 import pytest
 import soundfile
-from commands import last_json
+from commands import ROOT, last_json
 
 from audiovae.cli import main
 from audiovae.errors import CorpusError, UserError
@@ -16,6 +17,8 @@ from audiovae.evaluation.runner import SCOPES, run_test
 from audiovae.evaluation.systems import make_systems
 from audiovae.evaluation.testset import TestSet
 from audiovae.metrics.distances import log_spectral_distance
+from audiovae.model import pretrained
+from audiovae.model.weights import load_model
 
 RATE = 16_000
 
@@ -140,3 +143,23 @@ def test_the_card_says_what_was_measured(evaluation, tiny_model, tmp_path):
     assert "Tones." in text and "license: mit" in text
     mean = report["systems"]["model"]["transfer"]["lsd"]["mean"]
     assert f"| model | {mean:.2f} (" in text
+
+
+def test_a_model_is_shared_with_what_was_measured(
+    evaluation, tiny_checkpoint, tmp_path, monkeypatch
+):
+    out, report = evaluation
+    seen = {}
+
+    def push(folder, name, **options):
+        seen.update(options, name=name, card=(folder / "README.md").read_text())
+        assert load_model(folder).domains == load_model(tiny_checkpoint).domains
+        return "where it is"
+
+    monkeypatch.setattr(pretrained, "push", push)
+    words = [tiny_checkpoint, "someone/tones", "--report", out, "--data", "Tones.", "--private"]
+    monkeypatch.setattr("sys.argv", ["share.py", *map(str, words)])
+    runpy.run_path(str(ROOT / "recipes" / "share.py"), run_name="__main__")
+    assert seen["name"] == "someone/tones" and seen["private"] and seen["revision"] is None
+    mean = report["systems"]["model"]["transfer"]["lsd"]["mean"]
+    assert f"| model | {mean:.2f} (" in seen["card"] and "Tones." in seen["card"]

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 import hashlib
-import importlib.util
-import re
 from collections.abc import Collection
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,6 +12,7 @@ import torch
 
 from audiovae.errors import CheckpointError
 from audiovae.model.autoencoder import AudioVAE
+from audiovae.model.pretrained import HUB_ID, fetch
 from audiovae.model.vocoder import LinkedVocoder
 from audiovae.model.weights import VOCODER, load_model, read_header
 from audiovae.training.optimise import pick_device
@@ -24,8 +23,6 @@ from audiovae.training.start import (
     load_vocoder,
     shipped_weights,
 )
-
-HUB_ID = re.compile(r"[\w.-]+/[\w.-]+")
 
 
 @dataclass(frozen=True)
@@ -132,26 +129,8 @@ def find_checkpoint(path: str | Path | None = None) -> Path:
     if folder.exists():
         raise CheckpointError(f"{folder} is a file; expected a run or checkpoint folder")
     if HUB_ID.fullmatch(str(path)):
-        return _download(str(path))
+        return fetch(str(path))
     raise CheckpointError(f"no model at {folder}; expected a run folder or a checkpoint folder")
-
-
-def _download(name: str) -> Path:
-    """Return the checkpoint folder of a model on the hub, in the hub's own cache."""
-    if importlib.util.find_spec("huggingface_hub") is None:
-        raise CheckpointError(
-            f"no folder {name}; if it is a model on the hub, install audiovae[hub] to fetch it"
-        )
-    from huggingface_hub import snapshot_download
-
-    patterns = ["*.json", "*.safetensors", "decoders/*.safetensors", "README.md"]
-    try:
-        return checkpoint_folder(snapshot_download(name, allow_patterns=patterns))
-    except CheckpointError:
-        raise
-    except Exception as error:
-        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
-        raise CheckpointError(f"no folder {name}, and the hub gave no model: {reason}") from None
 
 
 def fingerprint(model: AudioVAE) -> str:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from pathlib import Path
 from typing import Any
 
 import torch
@@ -19,6 +18,7 @@ from audiovae.model.griffin_lim import GriffinLim
 from audiovae.model.latent import DiagonalGaussian
 from audiovae.model.notes import NoteEncoder
 from audiovae.model.presence import SILENCE_HOPS, SMOOTHED, gates, hop_peaks
+from audiovae.model.pretrained import Pretrained
 from audiovae.model.priors import PRIORS
 from audiovae.model.sequence import SequencePrior
 from audiovae.model.vocoder import LinkedVocoder
@@ -63,7 +63,7 @@ class Output:
     """Domain to the hidden frames of its rows, which `tell` is given."""
 
 
-class AudioVAE(nn.Module):
+class AudioVAE(Pretrained, nn.Module):
     """One shared encoder, one decoder for each domain, a vocoder.
 
     Args:
@@ -282,18 +282,3 @@ class AudioVAE(nn.Module):
         if self.config.speaks:
             return frames + max((self.head(d).played_frames for d in self.domains), default=0)
         return frames + (self.vocoder or self.griffin_lim).context_frames
-
-    @classmethod
-    def from_pretrained(cls, folder: str | Path) -> AudioVAE:
-        """Load a checkpoint folder, in evaluation mode. Raises `CheckpointError`."""
-        from audiovae.model.weights import load_model
-
-        return load_model(Path(folder))
-
-    def save_pretrained(
-        self, folder: str | Path, *, storage: str = "float32", card: str = ""
-    ) -> Path:
-        """Write a checkpoint folder in one step; `storage` is `float32`, `bfloat16` or `int8`."""
-        from audiovae.model.weights import save_model
-
-        return save_model(self, Path(folder), storage=storage, card=card)
