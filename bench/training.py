@@ -22,6 +22,7 @@ from audiovae.model.vocoders import make_vocoder
 from audiovae.training.autoencoder import VAETask
 from audiovae.training.logs import Log
 from audiovae.training.loop import Task
+from audiovae.training.trackers import Untracked
 from audiovae.training.vocoder import VocoderTask
 from bench.names import READERS, STEPS, TRAIN, TRAIN_VOCODER
 from bench.sounds import sound
@@ -43,7 +44,7 @@ class Running:
         folder.mkdir()
         task.begin(LAST)
         self.task, self.read = task, loader.batch
-        self.log = Log(folder, 0, LAST, task.audio_a_step, progress=False)
+        self.log = Log(folder, 0, LAST, task.audio_a_step, progress=False, tracker=Untracked())
         self.audio = STEPS * task.audio_a_step
         self.steps, self.waited, self.spent = 0, [0.0], [0.0]
         loader.batch = self._timed_read  # type: ignore[method-assign]

@@ -30,7 +30,7 @@ from audiovae.training.objective import (
     weights_at,
 )
 from audiovae.training.optimise import Average, Optimiser
-from audiovae.training.previews import draw_previews
+from audiovae.training.previews import PREVIEWS, draw_previews
 from audiovae.training.start import fitting_vocoder, hear_clips
 from audiovae.training.translate import translated
 from audiovae.training.validate import Validation
@@ -268,7 +268,7 @@ class VAETask:
             self.model.save_pretrained(self.run / "checkpoint")
             if self.validation is not None:
                 shown = self.validation
-                folder = self.run / "previews"
+                folder = self.run / PREVIEWS
                 draw_previews(self.model, shown.loader, shown.targets, folder, self.vocoder)
 
     def state_dict(self) -> dict[str, Any]:

@@ -1,8 +1,7 @@
-"""What training says: `metrics.jsonl` always, the console, TensorBoard where it is installed."""
+"""What training says: `metrics.jsonl` always, the console, a tracker."""
 
 from __future__ import annotations
 
-import importlib.util
 import json
 import math
 import sys
@@ -11,6 +10,8 @@ from pathlib import Path
 from typing import Any
 
 from tqdm import tqdm
+
+from audiovae.training.trackers import Tracker
 
 METRICS = "metrics.jsonl"
 
@@ -24,10 +25,17 @@ class Log:
         steps: step the run ends at.
         audio_a_step: seconds of audio in a step.
         progress: whether to write to the console.
+        tracker: who else hears of it.
     """
 
     def __init__(
-        self, run: Path, step: int, steps: int, audio_a_step: float, progress: bool
+        self,
+        run: Path,
+        step: int,
+        steps: int,
+        audio_a_step: float,
+        progress: bool,
+        tracker: Tracker,
     ) -> None:
         self.path = run / METRICS
         self.steps, self.audio_a_step, self.progress = steps, audio_a_step, progress
@@ -39,11 +47,7 @@ class Log:
             total=steps, initial=step, unit="step", disable=not (progress and terminal), leave=True
         )
         self.lines = progress and not terminal
-        self.board: Any = None
-        if importlib.util.find_spec("tensorboard"):
-            from torch.utils.tensorboard import SummaryWriter
-
-            self.board = SummaryWriter(run / "tensorboard", purge_step=step)
+        self.tracker = tracker
 
     def _keep_until(self, step: int) -> None:
         if not self.path.is_file():
@@ -78,10 +82,8 @@ class Log:
             self.bar.write(text, file=sys.stderr)
         elif self.progress:
             self.bar.set_postfix_str(f"{shown}  {speed:.1f} s/s"[:100])
-        if self.board is not None:
-            for name, value in clean.items():
-                if isinstance(value, int | float):
-                    self.board.add_scalar(f"{kind}/{name}", value, step)
+        numbers = {k: float(v) for k, v in clean.items() if isinstance(v, int | float)}
+        self.tracker.numbers(kind, step, numbers)
 
     def say(self, text: str) -> None:
         """Print a line of news."""
@@ -92,8 +94,7 @@ class Log:
         """Close files."""
         self.bar.close()
         self.file.close()
-        if self.board is not None:
-            self.board.close()
+        self.tracker.close()
 
 
 def _plain(value: Any) -> Any:

@@ -17,6 +17,8 @@ from audiovae.config import Config
 from audiovae.errors import ConfigError, UserError
 from audiovae.training.checkpoint import load_state, open_run, save_plan, save_state
 from audiovae.training.logs import Log
+from audiovae.training.previews import PREVIEWS
+from audiovae.training.trackers import make_tracker, need_tracker
 
 DRY_STEPS = (4, 24)
 """Fewest and most steps run and thrown away at preflight; all but the first are timed."""
@@ -81,12 +83,14 @@ def run_task(
     domains: list[str],
     device: torch.device,
     progress: bool = True,
+    track: str = "auto",
 ) -> dict[str, Any]:
     """Train a task from where its run stands to the end of its budget.
 
     Returns:
         The summary: steps, seconds, the last validation, and why it ended.
     """
+    need_tracker(track)
     plan = open_run(run, task.kind, config, fingerprint, domains)
     if plan is None:
         seconds = preflight(task, run, progress, timed=budget.minutes is not None)
@@ -99,7 +103,8 @@ def run_task(
     if state is not None:
         task.load_state_dict(state["task"])
         step, best, stale, spent = (state[k] for k in ("step", "best", "stale", "spent"))
-    log = Log(run, step, steps, task.audio_a_step, progress)
+    tracker = make_tracker(track, run, config, step)
+    log = Log(run, step, steps, task.audio_a_step, progress, tracker)
     settings = config.training
     started = time.monotonic()
     sums: dict[str, float] = defaultdict(float)
@@ -129,6 +134,7 @@ def run_task(
                 total_seconds = spent + time.monotonic() - started
                 save_state(run, {**state, "stale": stale, "spent": total_seconds})
                 task.export(step, {**metrics, "minutes": round(total_seconds / 60, 1)})
+                tracker.previews(step, run / PREVIEWS)
             if ended:
                 break
     finally:

@@ -12,6 +12,8 @@ from audiovae.corpus.loader import Loader
 from audiovae.metrics.pictures import draw_spectrograms
 from audiovae.model.autoencoder import AudioVAE
 
+PREVIEWS = "previews"
+"""Where a run keeps sounds and pictures of its last checkpoint."""
 SOURCES = 2
 """Domains whose first clip is shown."""
 TARGETS = 8

@@ -34,6 +34,7 @@ def train(
     init: str | Path | None = None,
     device: str = "auto",
     progress: bool = True,
+    track: str = "auto",
 ) -> dict[str, Any]:
     """Train an encoder and a decoder for each domain; repeat the call to resume.
 
@@ -49,6 +50,8 @@ def train(
         init: a checkpoint or run whose weights to start from where they fit.
         device: `auto`, `cpu`, `cuda`, `mps`.
         progress: write to the console.
+        track: who else is told of curves, sounds and pictures: `auto` (TensorBoard where it is
+            installed), `none`, `tensorboard`, `wandb`, `trackio`.
 
     Returns:
         A summary: steps, seconds, the last validation, why training ended.
@@ -82,4 +85,5 @@ def train(
         domains=names,
         device=place,
         progress=progress,
+        track=track,
     )

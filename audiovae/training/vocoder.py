@@ -194,6 +194,7 @@ def train_vocoder(
     model: str | Path | None = None,
     device: str = "auto",
     progress: bool = True,
+    track: str = "auto",
 ) -> dict[str, Any]:
     """Train a vocoder on all domains of a store; repeat the call to resume.
 
@@ -235,4 +236,5 @@ def train_vocoder(
         domains=corpus.domains,
         device=place,
         progress=progress,
+        track=track,
     )

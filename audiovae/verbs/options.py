@@ -114,6 +114,8 @@ class Budgeted:
     """Or in steps."""
     init: Place = None
     """A run or checkpoint folder to start from."""
+    track: Literal["auto", "none", "tensorboard", "wandb", "trackio"] = "auto"
+    """Who else hears of curves, sounds and pictures: TensorBoard where it is installed."""
 
     def settings(self, machine: Machine) -> Config:
         """Return the settings that the options make."""
@@ -146,6 +148,7 @@ class Budgeted:
             "steps": self.steps,
             "init": self.init,
             "device": machine.device,
+            "track": self.track,
         }
 
 
