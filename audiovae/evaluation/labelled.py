@@ -18,9 +18,9 @@ from audiovae.evaluation.testset import SECONDS, TestSet
 TABLE = "examples.json"
 SUFFIXES = (".wav", ".flac", ".ogg")
 SEGMENTS = 24
-"""Of aligned renders, the same in all domains."""
+"""Of aligned renders, `SECONDS` long each, the same in all domains."""
 STRETCHES = 4
-"""Of a recording in a folder, `SECONDS` long each, one after another."""
+"""Of a recording in a folder, as long, one after another."""
 
 
 @dataclass(frozen=True)
@@ -50,12 +50,12 @@ class Labelled:
     examples: Sequence[Example]
 
 
-def read_labelled(folder: str | Path) -> Labelled:
+def read_labelled(folder: str | Path, segments: int = SEGMENTS) -> Labelled:
     """Read a folder by what lies in it.
 
     `examples.json`, or folders that hold one, as NSynth is published: single notes.
     `groups.json`: aligned renders of `data/render.py` or `data/transfer_test.py`. Else each folder
-    in it is a label and holds recordings.
+    in it is a label and holds recordings. `segments` is of aligned renders, in each domain.
 
     Raises:
         CorpusError: when it is none of these, or damaged.
@@ -67,7 +67,7 @@ def read_labelled(folder: str | Path) -> Labelled:
     if tables:
         return Labelled("notes", [e for table in tables for e in _notes(table)])
     if (folder / "groups.json").is_file():
-        return Labelled("renders", _renders(TestSet.open(folder)))
+        return Labelled("renders", _renders(TestSet.open(folder), segments))
     return Labelled("folders", _folders(folder))
 
 
@@ -100,10 +100,10 @@ def _sound(folder: Path, name: str) -> Path:
     raise CorpusError(f"{folder} lacks the note {name} (.wav, .flac or .ogg): unpack it again")
 
 
-def _renders(testset: TestSet) -> list[Example]:
+def _renders(testset: TestSet, count: int) -> list[Example]:
     domains = testset.domains
     made = []
-    for segment in testset.shared(domains, SEGMENTS):
+    for segment in testset.shared(domains, count):
         onsets = None
         if testset.has_notes:
             onsets = tuple(note.start for note in testset.notes(segment))

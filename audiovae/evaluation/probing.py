@@ -13,8 +13,8 @@ import numpy as np
 from audiovae.apps.embed import Encoder
 from audiovae.apps.output import check_folder
 from audiovae.apps.progress import Progress
-from audiovae.errors import CorpusError
-from audiovae.evaluation.labelled import Example, Labelled, read_labelled
+from audiovae.errors import CorpusError, UserError
+from audiovae.evaluation.labelled import SEGMENTS, Example, Labelled, read_labelled
 from audiovae.evaluation.representations import REPRESENTATIONS, Told, represent
 from audiovae.metrics.probe import probe
 from audiovae.model.autoencoder import AudioVAE
@@ -22,6 +22,8 @@ from audiovae.training.checkpoint import write_atomically
 
 NEIGHBOURS = 5
 OCTAVE = 12
+STEPS = 500
+"""Of a probe of frames, 512 in each: dozens of passes through what there is."""
 AROUND = 1
 """Frames on each side that the onset probe sees."""
 
@@ -57,6 +59,7 @@ def run_probes(
     folders: Iterable[str | Path],
     output: str | Path,
     *,
+    segments: int | None = None,
     precision: str = "auto",
     seed: int = 0,
     progress: bool = False,
@@ -68,16 +71,21 @@ def run_probes(
         folders: see `read_labelled`. Notes are probed for `instrument` and `pitch` (12 classes),
             renders and folders for `domain`, and where notes are known, for `onset`.
         output: folder to write to.
+        segments: of aligned renders, in each domain; 24 when left out.
         precision: `auto`, `fp32`, `bf16` or `int8`.
         seed: of the probes.
         progress: whether to show any.
 
     Raises:
         CorpusError: on a folder without labelled sounds, or with too few for any probe.
+        UserError: on fewer than one segment.
     """
+    segments = SEGMENTS if segments is None else segments
+    if segments < 1:
+        raise UserError(f"segments is {segments}; expected 1 or more")
     output = Path(output)
     check_folder(output)
-    found = [(str(folder), read_labelled(folder)) for folder in folders]
+    found = [(str(folder), read_labelled(folder, segments)) for folder in folders]
     for folder, labelled in found:
         if not plan_tasks(labelled):
             raise CorpusError(
@@ -240,7 +248,7 @@ def _frames(
                 side = gathered[0 if learns else 1]
                 side.setdefault(label, []).append(frames[each == label])
         sides = [{label: np.concatenate(parts) for label, parts in g.items()} for g in gathered]
-        accuracy[name] = {kind: probe(*sides, kind=kind, seed=seed) for kind in kinds}
+        accuracy[name] = {kind: probe(*sides, kind=kind, seed=seed, steps=STEPS) for kind in kinds}
     counts = [sum(len(x) for x in side.values()) for side in sides]
     chance = 1 / len(sides[0])
     name = f"{task.name}, by frame"

@@ -67,6 +67,8 @@ class Probe:
     """Notes in NSynth's layout, aligned renders, or folders of a label each."""
     output: Output
     """Folder for probe.json and probe.md."""
+    segments: Whole = None
+    """Of aligned renders, in each domain; 24 when left out."""
 
     common: UseModel = field(default_factory=WithModel)
 
@@ -79,6 +81,7 @@ class Probe:
             found.model,
             self.folders,
             self.output,
+            segments=self.segments,
             precision=self.common.precision,
             seed=self.common.seed,
             progress=True,
