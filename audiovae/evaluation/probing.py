@@ -78,7 +78,7 @@ def run_probes(
 
     Raises:
         CorpusError: on a folder without labelled sounds, or with too few for any probe.
-        UserError: on fewer than one segment.
+        UserError: on no folder, or fewer than one segment.
     """
     segments = SEGMENTS if segments is None else segments
     if segments < 1:
@@ -86,6 +86,8 @@ def run_probes(
     output = Path(output)
     check_folder(output)
     found = [(str(folder), read_labelled(folder, segments)) for folder in folders]
+    if not found:
+        raise UserError("no folder: name at least one of labelled sounds")
     for folder, labelled in found:
         if not plan_tasks(labelled):
             raise CorpusError(
@@ -238,7 +240,7 @@ def _frames(
 ) -> Result:
     """Probe frames; `labels` has one for each of a sound's frames, or one for all of them."""
     accuracy: dict[str, dict[str, float]] = {}
-    sides: list[dict[str, Any]] = [{}, {}]
+    sides: list[dict[str, np.ndarray]] = [{}, {}]
     for name in told[0].frames:
         gathered: list[dict[str, list[np.ndarray]]] = [{}, {}]
         for one, mine, learns in zip(told, labels, task.learns, strict=True):
@@ -248,7 +250,8 @@ def _frames(
                 side = gathered[0 if learns else 1]
                 side.setdefault(label, []).append(frames[each == label])
         sides = [{label: np.concatenate(parts) for label, parts in g.items()} for g in gathered]
-        accuracy[name] = {kind: probe(*sides, kind=kind, seed=seed, steps=STEPS) for kind in kinds}
+        known, asked = sides
+        accuracy[name] = {kind: probe(known, asked, kind, seed, STEPS) for kind in kinds}
     counts = [sum(len(x) for x in side.values()) for side in sides]
     chance = 1 / len(sides[0])
     name = f"{task.name}, by frame"
