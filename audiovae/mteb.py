@@ -34,7 +34,7 @@ def make_encoder(
         UserError: where mteb is not installed.
     """
     if importlib.util.find_spec("mteb") is None:
-        raise UserError("no package mteb: pip install 'mteb[audio]'")
+        raise UserError("no package mteb: install audiovae[mteb]")
     from mteb.models import ModelMeta
     from mteb.models.abs_encoder import AbsEncoder
 
