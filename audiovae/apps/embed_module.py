@@ -66,9 +66,11 @@ class AudioEncoder(nn.Module):
         Each row is brought to the level of the training recordings. The means are rounded as
         `AudioVAE.encode` rounds them; gradients pass as if they were not.
         """
-        model, levelled = self.model, self._levelled(audio)
-        posterior = model.encoder(model.read(levelled))
-        rounding = model.rounded(posterior).mean - posterior.mean
+        return self._played(self._levelled(audio))
+
+    def _played(self, levelled: Tensor) -> Tensor:
+        posterior = self.model.encoder(self.model.read(levelled))
+        rounding = self.model.rounded(posterior).mean - posterior.mean
         return (posterior.mean + rounding.detach()).transpose(1, 2)
 
     @torch.no_grad()
@@ -77,8 +79,9 @@ class AudioEncoder(nn.Module):
 
         What is played, as the mean over time, and on what: see `embed_timbre`.
         """
-        played = self.forward(audio).mean(dim=1)
-        return torch.cat([played, timbre_of(self.model, self._levelled(audio))], dim=1)
+        levelled = self._levelled(audio)
+        played = self._played(levelled).mean(dim=1)
+        return torch.cat([played, timbre_of(self.model, levelled)], dim=1)
 
     def _levelled(self, audio: Tensor) -> Tensor:
         audio = torch.atleast_2d(audio).to(self.model.device)
