@@ -64,6 +64,30 @@ EMBED = [
     "take.wav other/take.flac -o out --model model",
     "take.wav -o tiny.json --model model",
     "take.wav -o tiny.json/all.parquet --model model",
+    "take.wav -o out --model model --kind colour",
+    "take.wav -o out --model model --kind timbre --pool none",
+    "take.wav -o out --model wave --kind timbre",
+]
+SEARCH = [
+    "gone take.wav --model model",
+    "nothing take.wav --model model",
+    "music gone.wav --model model",
+    "music nan.wav --model model",
+    "music --model model",
+    "music take.wav --model model --count 0",
+    "music take.wav --model model --kind colour",
+    "music take.wav --model model -o out/index.txt",
+    "music take.wav --model model -o tiny.json/index.npz",
+    "music take.wav --model wave",
+]
+PROBE = [
+    "-o out --model model",
+    "gone -o out --model model",
+    "nothing -o out --model model",
+    "music --model model",
+    "music -o tiny.json --model model",
+    "music -o out --model model --segments 0",
+    "music -o out --model wave",
 ]
 GENERATE = [
     "-o out --model model",
@@ -184,6 +208,8 @@ OTHERS = [
 LINES = [
     *(f"transfer {words}" for words in TRANSFER),
     *(f"embed {words}" for words in EMBED),
+    *(f"search {words}" for words in SEARCH),
+    *(f"probe {words}" for words in PROBE),
     *(f"generate {words}" for words in GENERATE),
     *(f"interpolate {words}" for words in INTERPOLATE),
     *(f"grid {words}" for words in GRID),

@@ -34,6 +34,7 @@ EXTRAS = {
     "tensorboard": ("tensorboard", "training curves in TensorBoard"),
     "midi": ("mido", "playing MIDI files"),
     "live": ("sounddevice", "playing live through a sound card"),
+    "mteb": ("mteb", "embeddings in MTEB's benchmarks"),
     "onnx": ("onnxscript", "ONNX graphs, and streams played by them"),
     "render": ("music21", "rendering scores"),
 }

@@ -1,4 +1,4 @@
-"""Embeddings of sound: the posterior's mean, with time stamps."""
+"""Embeddings of sound: the posterior's mean with time stamps, and what it leaves out."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from typing import Any, Generic, Literal, TypeVar, overload
 import numpy as np
 from torch import Tensor, from_numpy
 
+from audiovae.apps.embed_timbre import TIMBRE_DIMENSION, check_timbre, embed_timbre
 from audiovae.apps.engine import Engine
 from audiovae.apps.models import find_model, fingerprint
 from audiovae.apps.pieces import Level
@@ -21,6 +22,8 @@ from audiovae.model.autoencoder import AudioVAE
 
 Pool = Literal["none", "mean"]
 POOLS = ("none", "mean")
+Kind = Literal["content", "timbre", "both"]
+KINDS = ("content", "timbre", "both")
 Array = TypeVar("Array", np.ndarray, Tensor)
 
 
@@ -44,18 +47,32 @@ class Encoder:
         model: whose encoder to use.
         precision: `fp32`, `bf16`, `int8`, or `auto`: the fastest of them here.
         piece_seconds: length of the pieces that are computed at once.
+        kind: `content`, what is played, frame by frame; `timbre`, on what, as one embedding of the
+            whole (see `embed_timbre`); `both`, the mean of the former and the latter, joined.
+
+    Raises `UserError` on another kind, and where a model can't tell its own.
     """
 
     def __init__(
-        self, model: AudioVAE, *, precision: str = "auto", piece_seconds: float | None = None
+        self,
+        model: AudioVAE,
+        *,
+        precision: str = "auto",
+        piece_seconds: float | None = None,
+        kind: Kind = "content",
     ) -> None:
-        self.model, self.precision = model, precision
+        if kind not in KINDS:
+            raise UserError(f"kind is {kind!r}; expected one of {', '.join(KINDS)}")
+        if kind != "content":
+            check_timbre(model)
+        self.model, self.precision, self.kind = model, precision, kind
         self.engine = Engine(model, precision=precision, piece_seconds=piece_seconds)
 
     @property
     def dimension(self) -> int:
         """Of an embedding."""
-        return self.model.config.model.latent_dim
+        played = 0 if self.kind == "timbre" else self.model.config.model.latent_dim
+        return played + (0 if self.kind == "content" else TIMBRE_DIMENSION)
 
     @property
     def rate(self) -> float:
@@ -65,7 +82,7 @@ class Encoder:
     @cached_property
     def fingerprint(self) -> str:
         """Which encoder this is: embeddings of two can't be compared."""
-        return fingerprint(self.model)
+        return fingerprint(self.model, decoders=self.kind != "content")
 
     @overload
     def embed(
@@ -87,7 +104,8 @@ class Encoder:
         Args:
             audio: a file, or floating point samples `(sample,)` or `(channel, sample)`.
             sample_rate: of the samples, in hertz; a file knows its own.
-            pool: `mean` for one embedding of all of it; `none` or nothing for one a frame.
+            pool: `mean` for one embedding of all of it; `none` or nothing for one a frame. Timbre
+                is of all of it always.
 
         Returns:
             An `Embedding`, of tensors on the input's device for a tensor, else of NumPy arrays.
@@ -95,7 +113,7 @@ class Encoder:
         Raises:
             AudioError: on a file or samples that are no sound.
         """
-        check_pool(pool)
+        check_pool(pool, self.kind)
         if isinstance(audio, str | Path):
             if sample_rate is not None:
                 raise AudioError("sample_rate goes with samples; a file knows its own")
@@ -120,22 +138,34 @@ class Encoder:
         mono = MonoSource(source)
         level = level or level_of(mono)
         gain = level.gain_to(self.model.statistics.loudness)
+        middle = np.array([source.shape[1] / source.sample_rate / 2])
+        if self.kind == "timbre":
+            return Embedding(embed_timbre(self.engine, mono.blocks(rate), gain), middle)
         parts = list(self.engine.embed(mono.blocks(rate), gain))
         whole = np.concatenate(parts).astype(np.float32, copy=False)
-        if pool == "mean":
-            middle = np.array([source.shape[1] / source.sample_rate / 2])
-            return Embedding(whole.mean(axis=0, dtype=np.float64).astype(np.float32), middle)
+        if pool == "mean" or self.kind == "both":
+            pooled = whole.mean(axis=0, dtype=np.float64).astype(np.float32)
+            if self.kind == "both":
+                timbre = embed_timbre(self.engine, mono.blocks(rate), gain)
+                pooled = np.concatenate([pooled, timbre])
+            return Embedding(pooled, middle)
         return Embedding(whole, (np.arange(len(whole)) + 0.5) * hop / rate)
 
 
-def check_pool(pool: str | None) -> None:
-    """Raise `UserError` unless pooling is known."""
+def check_pool(pool: str | None, kind: str = "content") -> None:
+    """Raise `UserError` unless pooling is known, and the kind can do without."""
     if pool not in (None, *POOLS):
         raise UserError(f"pool is {pool!r}; expected one of {', '.join(POOLS)}")
+    if pool == "none" and kind != "content":
+        raise UserError(f"kind {kind} is one embedding of a whole sound: leave pool out, or mean")
 
 
 def load_encoder(
-    path: str | Path | None = None, *, device: str = "auto", precision: str = "auto"
+    path: str | Path | None = None,
+    *,
+    device: str = "auto",
+    precision: str = "auto",
+    kind: Kind = "content",
 ) -> Encoder:
     """Load a model's encoder.
 
@@ -143,8 +173,15 @@ def load_encoder(
         path: a run folder, a checkpoint folder or a hub id; the shipped model when left out.
         device: `auto`, `cpu`, `cuda`, `mps`.
         precision: `fp32`, `bf16`, `int8` or `auto`.
+        kind: `content`, `timbre` or `both`, as `Encoder` has it.
 
     Raises:
         CheckpointError: when there is no such model, or it is damaged.
     """
-    return Encoder(find_model(path, device=device, domains=()).model, precision=precision)
+    model = find_model(path, device=device, domains=needed(kind)).model
+    return Encoder(model, precision=precision, kind=kind)
+
+
+def needed(kind: str) -> tuple[()] | None:
+    """Return whose decoders a kind needs, as `find_model` has it: no domain's, or all."""
+    return () if kind == "content" else None

@@ -60,7 +60,7 @@ def embed_files(
         AudioError: on an input that is no sound.
         UserError: on two outputs of one name, or an output that is an input.
     """
-    check_pool(pool)
+    check_pool(pool, encoder.kind)
     if format not in FORMATS:
         raise UserError(f"format is {format!r}; expected one of {', '.join(FORMATS)}")
     output = Path(output)
@@ -101,7 +101,7 @@ def metadata(encoder: Encoder, source: FileSource, pool: Pool | None) -> dict[st
         "path": str(source.info.path),
         "seconds": source.info.seconds,
         "source_sample_rate": source.sample_rate,
-        "pool": pool or "none",
+        "pool": pool_of(encoder, pool),
         **encoder_metadata(encoder),
     }
 
@@ -113,7 +113,13 @@ def encoder_metadata(encoder: Encoder) -> dict[str, Any]:
         "sample_rate": encoder.model.config.audio.sample_rate,
         "latent_rate": encoder.rate,
         "dimension": encoder.dimension,
+        "kind": encoder.kind,
     }
+
+
+def pool_of(encoder: Encoder, pool: Pool | None) -> Pool:
+    """Return how embeddings are pooled."""
+    return pool or ("none" if encoder.kind == "content" else "mean")
 
 
 def _check_table(output: Path) -> None:
@@ -158,7 +164,7 @@ def _table(output: Path, encoder: Encoder, pool: Pool | None) -> Iterator[Any]:
         ("timestamp", pa.float64()),
         ("embedding", pa.list_(pa.float32(), encoder.dimension)),
     ]
-    facts = json.dumps({**encoder_metadata(encoder), "pool": pool or "none"})
+    facts = json.dumps({**encoder_metadata(encoder), "pool": pool_of(encoder, pool)})
     schema = pa.schema(fields, metadata={"audiovae": facts})
     output.parent.mkdir(parents=True, exist_ok=True)
     temporary = output.with_name(f".{output.name}.{os.getpid()}.part")

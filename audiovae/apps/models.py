@@ -133,10 +133,11 @@ def find_checkpoint(path: str | Path | None = None) -> Path:
     raise CheckpointError(f"no model at {folder}; expected a run folder or a checkpoint folder")
 
 
-def fingerprint(model: AudioVAE) -> str:
-    """Return 16 hexadecimal digits that say which encoder made an embedding."""
+def fingerprint(model: AudioVAE, decoders: bool = False) -> str:
+    """Return 16 hexadecimal digits that say which encoder, and decoders, made an embedding."""
     digest = hashlib.sha256(repr(model.statistics.noise).encode())
-    for name, tensor in sorted(model.encoder.state_dict().items()):
+    tensors = {} if not decoders else model.decoders.state_dict(prefix="decoders.")
+    for name, tensor in sorted(model.encoder.state_dict().items()) + sorted(tensors.items()):
         digest.update(name.encode())
         digest.update(tensor.detach().cpu().to(torch.float32).contiguous().numpy().tobytes())
     return digest.hexdigest()[:16]

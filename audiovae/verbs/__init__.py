@@ -7,11 +7,11 @@ from __future__ import annotations
 
 from audiovae.verbs.about import Doctor, Info
 from audiovae.verbs.export import Export
-from audiovae.verbs.judge import Evaluate
+from audiovae.verbs.judge import Evaluate, Probe
 from audiovae.verbs.latent import FitPrior, Grid, Interpolate
 from audiovae.verbs.live import Live
 from audiovae.verbs.training import AddDomain, Prepare, Train, TrainNotes, TrainVocoder
-from audiovae.verbs.use import Demo, Embed, Generate, Play, Transfer
+from audiovae.verbs.use import Demo, Embed, Generate, Play, Search, Transfer
 
 VERBS: dict[str, type] = {
     "demo": Demo,
@@ -23,12 +23,14 @@ VERBS: dict[str, type] = {
     "transfer": Transfer,
     "play": Play,
     "embed": Embed,
+    "search": Search,
     "fit-prior": FitPrior,
     "generate": Generate,
     "interpolate": Interpolate,
     "grid": Grid,
     "live": Live,
     "evaluate": Evaluate,
+    "probe": Probe,
     "export": Export,
     "info": Info,
     "doctor": Doctor,

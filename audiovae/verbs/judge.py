@@ -1,4 +1,4 @@
-"""Verbs that judge a model: evaluate."""
+"""Verbs that judge a model: evaluate, probe."""
 
 from __future__ import annotations
 
@@ -57,3 +57,33 @@ class Evaluate:
         )
         lines = [found.note, as_markdown(evaluation), f"see {self.output / 'evaluation.md'}"]
         return Report(lines, evaluation)
+
+
+@dataclass(kw_only=True)
+class Probe:
+    """Measure what fresh classifiers read from frozen embeddings, beside MFCC and log-mels."""
+
+    folders: Positional[Annotated[list[Path], arg(metavar="FOLDER ...")]]
+    """Notes in NSynth's layout, aligned renders, or folders of a label each."""
+    output: Output
+    """Folder for probe.json and probe.md."""
+    segments: Whole = None
+    """Of aligned renders, in each domain; 24 when left out."""
+
+    common: UseModel = field(default_factory=WithModel)
+
+    def run(self) -> Report:
+        """Measure."""
+        from audiovae.evaluation.probing import as_table, run_probes
+
+        found = self.common.find()
+        results = run_probes(
+            found.model,
+            self.folders,
+            self.output,
+            segments=self.segments,
+            precision=self.common.precision,
+            seed=self.common.seed,
+            progress=True,
+        )
+        return Report([found.note, as_table(results)], {"results": results})

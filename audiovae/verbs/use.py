@@ -1,4 +1,4 @@
-"""Verbs that use a model: demo, transfer, play, embed, generate."""
+"""Verbs that use a model: demo, transfer, play, embed, search, generate."""
 
 from __future__ import annotations
 
@@ -19,6 +19,7 @@ from audiovae.verbs.options import (
     parse_blend,
 )
 
+Kind = Literal["content", "timbre", "both"]
 Format = Literal["wav", "flac", "ogg"]
 Inputs = Positional[Annotated[list[Path], arg(metavar="PATH ...")]]
 Scores = Positional[Annotated[list[Path], arg(metavar="MIDI ...")]]
@@ -163,8 +164,10 @@ class Embed:
     """Audio files, and folders of them."""
     output: Output
     """Folder to write to, or a file that ends in .parquet for one table."""
-    pool: Literal["none", "mean"] = "none"
-    """mean gives one embedding a file, none one a latent frame."""
+    pool: Literal["none", "mean"] | None = None
+    """mean gives one embedding a file, none (when left out) one a latent frame."""
+    kind: Kind = "content"
+    """content is what is played, timbre on what: one embedding a file; both is the two, joined."""
     format: Literal["npz", "npy"] = "npz"
     """Of what is written to a folder."""
 
@@ -172,10 +175,11 @@ class Embed:
 
     def run(self) -> Report:
         """Embed."""
-        from audiovae.apps.embed import Encoder
+        from audiovae.apps.embed import Encoder, needed
         from audiovae.apps.embed_files import embed_files, encoder_metadata
 
-        encoder = Encoder(self.common.find(()).model, precision=self.common.precision)
+        model = self.common.find(needed(self.kind)).model
+        encoder = Encoder(model, precision=self.common.precision, kind=self.kind)
         started = time.perf_counter()
         written = embed_files(
             encoder, self.inputs, self.output, pool=self.pool, format=self.format, progress=True
@@ -183,6 +187,37 @@ class Embed:
         lines = [f"{w.source}: {w.frames} x {w.dimension} in {w.path}" for w in written]
         said, pace = _pace([one.seconds for one in written], started)
         return Report([*lines, said], {**encoder_metadata(encoder), "files": written, **pace})
+
+
+@dataclass(kw_only=True)
+class Search:
+    """List the files of a folder that are most like one, by the cosine of their embeddings."""
+
+    folder: Positional[Annotated[Path, arg(metavar="FOLDER")]]
+    """Folder of sounds."""
+    query: Positional[Annotated[Path, arg(metavar="QUERY")]]
+    """The sound to look for."""
+    kind: Kind = "both"
+    """What is compared: content is what is played, timbre on what."""
+    count: int = 10
+    """Of files to list."""
+    output: Annotated[Path | None, arg(aliases=["-o"], metavar="PATH")] = None
+    """An .npz file that keeps the embeddings, so that the next search is quick."""
+
+    common: UseModel = field(default_factory=WithModel)
+
+    def run(self) -> Report:
+        """Search."""
+        from audiovae.apps.embed import Encoder, needed
+        from audiovae.apps.search import search_files
+
+        model = self.common.find(needed(self.kind)).model
+        encoder = Encoder(model, precision=self.common.precision, kind=self.kind)
+        hits = search_files(
+            encoder, self.folder, self.query, count=self.count, index=self.output, progress=True
+        )
+        lines = [f"{hit.similarity:.3f}  {hit.path}" for hit in hits]
+        return Report(lines, {"kind": self.kind, "query": self.query, "hits": hits})
 
 
 def _pace(lengths: list[float], started: float) -> tuple[str, dict[str, float]]:
