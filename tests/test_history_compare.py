@@ -194,3 +194,11 @@ def test_the_recipe_compares(music: Path, tmp_path: Path) -> None:
         for model in ("PPCA", "RBM, persistent", "VAE")
     ]
     assert (tmp_path / "run" / "history.md").read_text().count("## ") == 2
+
+
+def test_a_map_shows_domains_that_take_turns(parts: SimpleNamespace) -> None:
+    shown = parts.compare_pictures.dots(2000)
+    assert len(shown) == parts.compare_pictures.DOTS == len(shown.unique())
+    counts = torch.bincount(torch.arange(2000)[shown] % 8, minlength=8)
+    assert int(counts.min()) > 150
+    assert sorted(parts.compare_pictures.dots(5).tolist()) == [0, 1, 2, 3, 4]

@@ -57,6 +57,9 @@ MODELS: dict[str, tuple[str, Fit]] = {
 }
 
 
+VIEWS = ("single", "stacked")
+
+
 @dataclass(frozen=True)
 class Row:
     """A line of the table; nats are a frame's."""
@@ -141,6 +144,7 @@ def main() -> None:
     parser.add_argument("music", type=Path, help="a folder for each domain")
     parser.add_argument("output", type=Path, help="folder for the store, the table, the pictures")
     parser.add_argument("--models", nargs="+", choices=MODELS, default=list(MODELS))
+    parser.add_argument("--views", nargs="+", choices=VIEWS, default=list(VIEWS))
     parser.add_argument("--examples", type=int, default=20_000, help="to learn from, in each view")
     parser.add_argument("--held-out", type=int, default=2000, help="examples of other pieces")
     parser.add_argument("--steps", type=int, default=Budget.steps, help="of gradient descent")
@@ -159,7 +163,7 @@ def main() -> None:
     except audiovae.UserError as error:
         parser.error(str(error))
     tables, found = [], []
-    for view in views:
+    for view in (view for view in views if view.name in args.views):
         rows = compare(view, args.models, budget, args.output, args.seed)
         found += rows
         tables.append(table(view, rows))

@@ -58,17 +58,22 @@ def draw_fields(view: View, fields: Mapping[str, Tensor], path: Path) -> None:
     _panels(list(fields), draw, path)
 
 
+def dots(count: int) -> Tensor:
+    """Return which of so many examples a map shows: drawn, for domains take turns among them."""
+    return torch.randperm(count, generator=torch.Generator().manual_seed(0))[:DOTS]
+
+
 def draw_maps(view: View, embeddings: Mapping[str, tuple[Tensor, Tensor]], path: Path) -> None:
     """Draw held-out examples, a colour a domain, in the plane that separates the domains best.
 
     The plane is found on the training examples; `embeddings` has theirs and the held-out ones'.
     """
-    step = -(-len(view.held_out) // DOTS)
-    labels = view.held_out_labels[::step]
+    shown = dots(len(view.held_out))
+    labels = view.held_out_labels[shown]
 
     def draw(axes: Any, name: str) -> None:
         known, asked = (features.double() for features in embeddings[name])
-        plane = asked[::step] @ discriminants(known, view.train_labels)
+        plane = asked[shown] @ discriminants(known, view.train_labels)
         for number in range(len(view.domains)):
             x, y = plane[labels == number].T
             axes.scatter(x, y, s=2, color=f"C{number}", linewidths=0)
