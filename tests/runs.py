@@ -54,7 +54,7 @@ def write_run(folder: Path) -> Path:
 def make_all(folder: Path) -> tuple[Resolved, Path, Path]:
     """Return a model, its run with an evaluation in it, and its test set."""
     model = make_model()
-    test = render(folder / "test", {NASTY: 3, "flute": 8}, pieces=("x", "y <i>"))
+    test = render(folder / "test", {NASTY: 3, "flute": 8}, pieces=("x <i>", "y <i>"))
     run = write_run(folder / "run")
     evaluate(model, test, run / "evaluation", scope="quick", name=NASTY)
     return Resolved(model, NASTY, f"{NASTY} on cpu"), run, test

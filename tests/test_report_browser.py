@@ -1,4 +1,4 @@
-"""The report in a real browser: players play, tables sort, nothing overflows, no error is logged."""
+"""The report in a browser: players play, tables sort, nothing overflows, no error is logged."""
 
 from __future__ import annotations
 
@@ -138,3 +138,9 @@ def test_the_page_is_no_wider_than_the_screen_and_follows_its_scheme(opened, wid
     )
     ink, paper = (sum(map(int, c[4:-1].split(", "))) for c in colours)
     assert (ink < paper) == (scheme == "light") and abs(ink - paper) > 400
+
+
+def test_umap_is_drawn_where_it_is(page):
+    pytest.importorskip("umap")
+    text = page.read_text("utf-8")
+    assert "UMAP, by domain" in text and "UMAP, by pitch" in text

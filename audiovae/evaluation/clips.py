@@ -19,7 +19,7 @@ from audiovae.model.autoencoder import AudioVAE
 
 SECONDS = 3.0
 """Length of a clip."""
-MAPPED = 12
+MAPPED = 6
 """Segments of a test set whose latent frames are mapped."""
 
 

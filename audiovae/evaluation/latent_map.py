@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import importlib.util
 import warnings
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from html import escape
 from typing import Any
@@ -45,8 +45,20 @@ class Frames:
     """Of all frames, as a validation has them: `kl_by_dimension`, `active_units`."""
 
 
-def gather_frames(model: AudioVAE, material: Material, precision: str = "auto") -> Frames | None:
-    """Hear what a report maps; nothing where all of it is silent."""
+def gather_frames(
+    model: AudioVAE,
+    material: Material,
+    precision: str = "auto",
+    tell: Callable[[float], None] = lambda seconds: None,
+) -> Frames | None:
+    """Hear what a report maps; nothing where all of it is silent.
+
+    Args:
+        model: that hears.
+        material: the sounds.
+        precision: `auto`, `fp32`, `bf16` or `int8`.
+        tell: called with the seconds of sound heard.
+    """
     domains = list(dict.fromkeys(h.domain for h in material.heard))
     every, posteriors = [], []
     means: dict[str, list[np.ndarray]] = {d: [] for d in domains}
@@ -61,6 +73,7 @@ def gather_frames(model: AudioVAE, material: Material, precision: str = "auto") 
         pitch = _pitch_at(times / model.config.audio.sample_rate, heard, material.sample_rate)
         means[heard.domain].append(frames[loud].numpy())
         pitches[heard.domain].append(pitch[loud.numpy()])
+        tell(len(heard.sound) / material.sample_rate)
     chosen, labels, notes = [], [], []
     for number, domain in enumerate(domains):
         own = np.concatenate(means[domain])

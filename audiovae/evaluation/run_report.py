@@ -88,10 +88,11 @@ def report_run(
         )
     else:
         material = take_from_testset(TestSet.open(test), resolved.model)
-    seconds = sum(len(c.sound) * len(c.targets) for c in material.clips) / material.sample_rate
-    with Progress(seconds, "report", progress) as bar:
+    samples = sum(len(c.sound) * len(c.targets) for c in material.clips)
+    samples += sum(len(h.sound) for h in material.heard)
+    with Progress(samples / material.sample_rate, "report", progress) as bar:
         played = play(resolved.model, material, precision, bar.advance)
-    frames = gather_frames(resolved.model, material, precision)
+        frames = gather_frames(resolved.model, material, precision, bar.advance)
     probe = _probe(resolved.model, test, tables, seed)
     body = [
         f"<h1>{escape(_title(resolved))}</h1>",
