@@ -13,7 +13,7 @@ from html import escape
 import numpy as np
 
 WIDTH, HEIGHT = 360, 200
-LEFT, RIGHT, TOP, BOTTOM = 46, 10, 10, 34
+LEFT, RIGHT, TOP, BOTTOM = 46, 18, 10, 34
 TICKS = 5
 COLOURS = 8
 """Of the page's style; further ones are turned around the circle of hues."""
@@ -27,7 +27,7 @@ figure.chart { margin: 0; min-width: 0; } figure.chart svg { display: block; wid
 .chart text { font: 11px system-ui, sans-serif; fill: var(--soft); }
 .chart .grid { stroke: var(--line); stroke-width: 1; } .chart path { fill: none; stroke-width: 2; }
 .chart .bar { fill: var(--c0); } .chart [hidden] { display: none; }
-.charts { display: grid; gap: 1rem; grid-template-columns:
+.charts { display: grid; gap: 1rem; max-width: 60rem; grid-template-columns:
   repeat(auto-fill, minmax(min(100%, 21rem), 1fr)); }
 .legend { display: flex; flex-wrap: wrap; gap: .1rem .9rem; margin: .4rem 0; padding: 0;
   font-size: .9rem; border: 0; min-width: 0; }

@@ -20,7 +20,7 @@ details { margin: .75rem 0; } details > summary { cursor: pointer; padding: .5re
   repeat(auto-fill, minmax(min(100%, 30rem), 1fr)); margin: 1rem 0; }
 .pair { background: var(--card); border-radius: 8px; padding: .75rem; min-width: 0; }
 .pair h3 { margin: 0; } .sounds { display: grid; gap: .75rem; grid-template-columns:
-  repeat(auto-fit, minmax(min(100%, 13rem), 1fr)); }
+  repeat(auto-fill, minmax(min(100%, 13rem), 1fr)); }
 .sound { margin: 0; min-width: 0; } .sound img { display: block; width: 100%; height: 7rem;
   object-fit: fill; margin-bottom: .25rem; } .sound audio { max-width: none; min-width: 0; }
 .sound figcaption { font-size: .9rem; }

@@ -59,7 +59,8 @@ def gather_frames(
         precision: `auto`, `fp32`, `bf16` or `int8`.
         tell: called with the seconds of sound heard.
     """
-    domains = list(dict.fromkeys(h.domain for h in material.heard))
+    there = {h.domain for h in material.heard}
+    domains = [*(d for d in model.domains if d in there), *sorted(there - {*model.domains})]
     every, posteriors = [], []
     means: dict[str, list[np.ndarray]] = {d: [] for d in domains}
     pitches: dict[str, list[np.ndarray]] = {d: [] for d in domains}
