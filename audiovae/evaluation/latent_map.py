@@ -86,8 +86,8 @@ def gather_frames(
         "kl_by_dimension": [float(v) for v in kl_by_dimension([_joined(posteriors)])],
         "active_units": active_units(torch.cat(every)),
     }
-    joined = (np.concatenate(parts) for parts in (chosen, labels, notes))
-    found = Frames(domains, *joined, figures=figures)
+    points, numbers, keys = map(np.concatenate, (chosen, labels, notes))
+    found = Frames(domains, points, numbers, keys, figures)
     return found if len(found.means) > 2 else None
 
 
