@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 import soundfile
 from conftest import TINY_RATE, tone_samples
+from renders import render
 from runs import DOMAINS, make_all, make_model, write_run
 
 from audiovae.apps.demo import Phrase
@@ -20,9 +21,10 @@ from audiovae.cli import main
 from audiovae.errors import UserError
 from audiovae.evaluation import latent_map
 from audiovae.evaluation.charts import Line, bar_chart, line_chart
-from audiovae.evaluation.clips import Heard, Material, take_from_phrases
+from audiovae.evaluation.clips import Heard, Material, take_from_phrases, take_from_testset
 from audiovae.evaluation.latent_map import gather_frames, project_pca, show_map
 from audiovae.evaluation.run_report import report_run
+from audiovae.evaluation.testset import TestSet
 from audiovae.training.logs import read_log
 
 VOID = ("meta", "img", "link", "input", "circle", "rect", "line", "path")
@@ -84,6 +86,7 @@ def test_all_parts_are_there_and_nothing_is_fetched(made):
     assert (facts["pairs"], facts["reconstructions"]) == (4, 2)
     assert page.tags.count("audio") == 2 + 2 + 4 + 2
     assert facts["megabytes"] < 2
+    assert "No piece that both can play" not in text
 
 
 def test_names_are_text_and_no_tags(made):
@@ -222,6 +225,22 @@ def test_without_umap_the_map_says_how_to_get_it(tiny_model):
     frames = gather_frames(tiny_model, Material("tones", TINY_RATE, [], heard, []))
     text = "".join(show_map(frames))
     assert "audiovae[map]" in text and "UMAP, by" not in text and "PCA, by pitch" in text
+
+
+def test_pairs_without_a_common_piece_are_named_and_others_take_what_there_is(tmp_path, tiny_model):
+    folder = render(tmp_path / "test", {"flute": 2, "piano": 3, "trumpet": 4}, pieces=("x",))
+    (folder / "trumpet" / "x.wav").rename(folder / "trumpet" / "z.wav")
+    groups = json.loads((folder / "groups.json").read_text())
+    groups["trumpet/z.wav"] = "z"
+    del groups["trumpet/x.wav"]
+    (folder / "groups.json").write_text(json.dumps(groups))
+    material = take_from_testset(TestSet.open(folder), tiny_model)
+    assert [(c.source, c.targets) for c in material.clips] == [
+        ("flute", ("flute", "piano")), ("piano", ("piano", "flute")), ("trumpet", ("trumpet",)),
+    ]  # fmt: skip
+    assert len(material.lacking) == 4 and all("trumpet" in pair for pair in material.lacking)
+    assert set(material.clips[0].truths) == {"piano"} and not material.clips[2].truths
+    assert {h.domain for h in material.heard} == {"flute", "piano", "trumpet"}
 
 
 def test_truths_are_other_renders_of_the_same_phrase(tmp_path, tiny_model):

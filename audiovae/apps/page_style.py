@@ -35,7 +35,9 @@ tbody th { font-weight: 600; min-width: 6rem; overflow-wrap: break-word; }
 thead th { vertical-align: bottom; padding: 0; }
 .number { text-align: right; font-variant-numeric: tabular-nums; white-space: nowrap; }
 th button { font: inherit; font-weight: 600; color: inherit; background: none; border: 0;
-  padding: .3rem .5rem; width: 100%; text-align: inherit; cursor: pointer; border-radius: 4px; }
+  padding: .3rem .5rem; width: 100%; text-align: inherit; cursor: pointer; border-radius: 4px;
+  white-space: nowrap; }
+summary + h3 { display: none; } /* it says the same */
 th button::after { content: " \\2195"; opacity: .45; }
 th[aria-sort=ascending] button::after { content: " \\2191"; opacity: 1; }
 th[aria-sort=descending] button::after { content: " \\2193"; opacity: 1; }

@@ -264,5 +264,5 @@ def _transfer(tables: dict[str, Any] | None, found: Path | None) -> list[str]:
         "<details><summary>Every pair</summary>",
         table(tabulate_pairs(tables)),
         "</details>",
-        *(paragraph(note, "soft") for note in NOTES),
+        *(paragraph(note.replace("`", ""), "soft") for note in NOTES),
     ]
