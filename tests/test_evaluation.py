@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 import soundfile
 from commands import ROOT, last_json
+from renders import RATE, render
 
 from audiovae.cli import main
 from audiovae.errors import CorpusError, UserError
@@ -19,23 +20,6 @@ from audiovae.evaluation.testset import TestSet
 from audiovae.metrics.distances import log_spectral_distance
 from audiovae.model import pretrained
 from audiovae.model.weights import load_model
-
-RATE = 16_000
-
-
-def render(folder, domains, pieces=("x", "y"), seconds=9.0):
-    """Write aligned tones: a domain is a number of harmonics."""
-    time = np.arange(int(seconds * RATE)) / RATE
-    groups = {}
-    for domain, harmonics in domains.items():
-        (folder / domain).mkdir(parents=True)
-        for number, piece in enumerate(pieces):
-            pitch = 220 * 2 ** (number / 6)
-            tone = sum(np.sin(2 * np.pi * pitch * k * time) / k for k in range(1, harmonics + 1))
-            soundfile.write(folder / domain / f"{piece}.wav", 0.1 * tone, RATE)
-            groups[f"{domain}/{piece}.wav"] = piece
-    (folder / "groups.json").write_text(json.dumps(groups))
-    return folder
 
 
 @pytest.fixture(scope="module")

@@ -10,8 +10,9 @@ from audiovae.errors import CorpusError, UserError
 from audiovae.evaluation.cache import Cache
 from audiovae.evaluation.evaluate import evaluate
 from audiovae.evaluation.recordings import Recordings, measure_recordings
-from audiovae.evaluation.report import _recordings
+from audiovae.evaluation.report import as_rows
 from audiovae.evaluation.systems import Unchanged
+from audiovae.evaluation.tabulate import tabulate
 from audiovae.evaluation.testset import SECONDS, Segment
 
 RATE = 22_050
@@ -98,7 +99,8 @@ def test_a_copy_keeps_all_notes_and_is_heard_as_no_target(folder, tmp_path):
     assert copy["pitch_set"]["mean"] == copy["onset_f1"]["mean"] == copy["note_f1"]["mean"] == 1
     assert 0.3 < truth["pitch_set"]["mean"] < 0.95, "half of the notes differ"
     assert truth["onset_f1"]["mean"] > 0.9 > truth["note_f1"]["mean"]
-    text = "\n".join(_recordings(found))
+    [table] = tabulate({"systems": {}, "recordings": found})
+    text = "\n".join([*as_rows(table), *table.notes])
     assert "| copy | 0.00" in text and "2 recordings, 0.5 minutes" in text
 
 

@@ -32,6 +32,7 @@ EXTRAS = {
     "parquet": ("pyarrow", "embeddings as one table"),
     "hub": ("huggingface_hub", "models from and to a hub"),
     "tensorboard": ("tensorboard", "training curves in TensorBoard"),
+    "map": ("umap", "UMAP beside PCA in reports"),
     "midi": ("mido", "playing MIDI files"),
     "live": ("sounddevice", "playing live through a sound card"),
     "mteb": ("mteb", "embeddings in MTEB's benchmarks"),

@@ -14,7 +14,7 @@ from audiovae.model.autoencoder import AudioVAE
 from audiovae.model.precision import choose_precision
 from audiovae.model.weights import load_model
 from audiovae.training.checkpoint import PLAN
-from audiovae.training.logs import METRICS
+from audiovae.training.logs import read_log
 from audiovae.training.start import SHIPPED
 
 
@@ -98,14 +98,9 @@ def _describe_run(run: Path) -> dict[str, Any]:
     except (ValueError, KeyError, TypeError) as error:
         raise CheckpointError(f"{run / PLAN} is damaged ({error})") from None
     facts["step"], facts["valid"] = 0, {}
-    log = run / METRICS
-    for line in log.read_text("utf-8").splitlines() if log.is_file() else []:
-        try:
-            entry = json.loads(line)
-            facts["step"] = max(facts["step"], entry["step"])
-            facts["valid"] = entry if entry["kind"] == "valid" else facts["valid"]
-        except (ValueError, KeyError, TypeError):
-            continue  # The last line of a run that was cut off.
+    for entry in read_log(run):
+        facts["step"] = max(facts["step"], entry["step"])
+        facts["valid"] = entry if entry["kind"] == "valid" else facts["valid"]
     checkpoint = run / "checkpoint"
     found = describe_model(checkpoint) if (checkpoint / "config.json").is_file() else None
     return {"kind": "run", "path": str(run), **facts, "checkpoint": found}

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import textwrap
 from pathlib import Path
 from typing import Any
 
-from audiovae.evaluation.report import as_markdown
+from audiovae.evaluation.report import as_markdown, as_rows
+from audiovae.evaluation.tabulate import MATRIX, tabulate_matrix
 from audiovae.model.autoencoder import AudioVAE
 from audiovae.training.checkpoint import write_atomically
 
@@ -32,7 +34,7 @@ def write_card(
         data: in a sentence or two, what trained it.
         licence: identifier of the weights' licence.
     """
-    facts = model.provenance
+    facts, matrix = model.provenance, tabulate_matrix(evaluation)
     lines = [
         "---",
         "library_name: audiovae",
@@ -53,11 +55,11 @@ def write_card(
         f"- domains in hours: {_hours(facts)}",
         f"- fingerprint of the data: {facts.get('data', 'unknown')}",
         "",
-        "## Log-spectral distance to the true rendering, dB",
+        f"## {matrix.title}",
         "",
-        *_matrix(model, evaluation),
+        *as_rows(matrix),
         "",
-        "Rows are sources, columns targets; on the diagonal the reconstruction. Lower is nearer.",
+        *textwrap.wrap(MATRIX, 100),
         "Held-out scores, 8-second segments, sound to sound through the vocoder, the definition of",
         "Cífka et al. (2021).",
         "",
@@ -103,16 +105,3 @@ def _there(facts: dict[str, Any]) -> str:
 
 def _hours(facts: dict[str, Any]) -> str:
     return ", ".join(f"{d} {h}" for d, h in facts.get("hours", {}).items()) or "unknown"
-
-
-def _matrix(model: AudioVAE, evaluation: dict[str, Any]) -> list[str]:
-    own = [row for row in evaluation["pairs"] if row["system"] == "model"]
-    table = {(row["source"], row["target"]): f"{row['lsd']:.1f}" for row in own}
-    lines = [
-        "| | " + " | ".join(model.domains) + " |",
-        "|---|" + "--:|" * len(model.domains),
-    ]
-    for source in dict.fromkeys(row["source"] for row in own):
-        cells = [table.get((source, target), "–") for target in model.domains]
-        lines.append(f"| {source} | " + " | ".join(cells) + " |")
-    return lines

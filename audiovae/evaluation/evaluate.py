@@ -16,8 +16,8 @@ from audiovae.evaluation.cache import Cache
 from audiovae.evaluation.latent import probe_latent
 from audiovae.evaluation.music import compare_music
 from audiovae.evaluation.recordings import Recordings, measure_recordings
-from audiovae.evaluation.report import write_report
-from audiovae.evaluation.runner import SCOPES, Pair, Scope, find_sources, run_test
+from audiovae.evaluation.report import FORMAT, write_report
+from audiovae.evaluation.runner import SCOPES, Pair, Scope, find_sources, find_targets, run_test
 from audiovae.evaluation.strips import draw_strips
 from audiovae.evaluation.summary import summarise_pairs
 from audiovae.evaluation.systems import SYSTEMS, ModelSystem, System, make_systems
@@ -90,13 +90,7 @@ def evaluate(
             "data/transfer_test.py makes it"
         )
     taken = None if recordings is None else Recordings.open(Path(recordings), testset.sample_rate)
-    # A domain that was added later may be one whose renders are sources that trained nothing.
-    targets = [d for d in model.domains if d in testset.domains or d in testset.unseen]
-    if not targets:
-        raise CorpusError(
-            f"{folder} has no renders of the model's domains ({', '.join(model.domains)}); "
-            "make some with data/transfer_test.py"
-        )
+    targets = find_targets(model, testset)
     cache = Cache(output / "cache")
     classifier = None
     if testset.has_notes and chosen.heard:
@@ -109,7 +103,7 @@ def evaluate(
     every = [*make_systems(names, model, testset, targets, precision=precision), *systems]
     pairs = _measure(testset, every, targets, chosen, classifier, cache, progress)
     evaluation = {
-        "format": 1,
+        "format": FORMAT,
         "model": name,
         "test": testset.fingerprint,
         "scope": scope if segments is None else f"{scope}, {segments} segments a pair",

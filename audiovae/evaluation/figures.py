@@ -62,7 +62,7 @@ def measure_distances(made: np.ndarray, truth: np.ndarray, rate: int) -> dict[st
 
     The sound is scaled first, so that the figures speak of it and not of a volume knob.
     """
-    levelled = _levelled(made, truth)
+    levelled = at_level_of(made, truth)
     return {
         "mel": mel_distance(levelled, truth, rate),
         "stft": stft_distance(levelled, truth),
@@ -74,10 +74,11 @@ def measure_quality(made: np.ndarray, truth: np.ndarray, rate: int) -> dict[str,
 
     It takes seconds a segment, and says little of two performances that differ.
     """
-    return {"visqol": visqol(_levelled(made, truth), truth, rate)}
+    return {"visqol": visqol(at_level_of(made, truth), truth, rate)}
 
 
-def _levelled(made: np.ndarray, truth: np.ndarray) -> np.ndarray:
+def at_level_of(made: np.ndarray, truth: np.ndarray) -> np.ndarray:
+    """Return `made (segment, sample)` scaled to the root mean square of `truth`, row by row."""
     loudness = [np.sqrt(np.square(x, dtype=np.float64).mean(-1)) for x in (made, truth)]
     scale = loudness[1] / np.maximum(loudness[0], QUIET)
     return made * scale[:, None].astype(np.float32)

@@ -3,21 +3,19 @@
 from __future__ import annotations
 
 import json
+import textwrap
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from audiovae.evaluation.figures import FIGURES, SETS
+from audiovae.apps.page import Table
 from audiovae.evaluation.runner import Pair
+from audiovae.evaluation.tabulate import NOTES, tabulate, tell_model, tell_probe
 from audiovae.training.checkpoint import write_atomically
 
-GROUPS = {
-    "transfer": "Between the model's domains",
-    "unseen": "From instruments that trained nothing",
-    "reconstruction": "Reconstruction: source and target are one",
-}
+FILE, FORMAT = "evaluation.json", 1
 
 
 def write_report(folder: Path, evaluation: dict[str, Any], pairs: Sequence[Pair]) -> Path:
@@ -25,7 +23,7 @@ def write_report(folder: Path, evaluation: dict[str, Any], pairs: Sequence[Pair]
     folder.mkdir(parents=True, exist_ok=True)
     draw_pairs(pairs, folder / "pairs.png")
     write_atomically(folder / "evaluation.md", as_markdown(evaluation).encode())
-    path = folder / "evaluation.json"
+    path = folder / FILE
     text = json.dumps(evaluation, indent=1, ensure_ascii=False)
     write_atomically(path, (text + "\n").encode())
     return path
@@ -33,91 +31,21 @@ def write_report(folder: Path, evaluation: dict[str, Any], pairs: Sequence[Pair]
 
 def as_markdown(evaluation: dict[str, Any]) -> str:
     """Return the tables of an evaluation."""
-    lines = ["# Transfer test", "", _about(evaluation), ""]
-    for group, title in GROUPS.items():
-        rows = {n: t[group] for n, t in evaluation["systems"].items() if group in t}
-        if rows:
-            lines += [f"## {title}", "", *_table(rows), ""]
-    if evaluation.get("music"):
-        lines += ["## Kinds of music: LSD of transfers, dB", "", *_music(evaluation["music"]), ""]
-    if evaluation.get("recordings"):
-        lines += ["## Real recordings", "", *_recordings(evaluation["recordings"]), ""]
+    lines = ["# Transfer test", "", tell_model(evaluation), ""]
+    for table in tabulate(evaluation):
+        lines += [f"## {table.title}", "", *as_rows(table), ""]
+        lines += [line for note in table.notes for line in (note, "")]
     if evaluation.get("probe"):
-        lines += ["## What z says of the domain", "", _probe(evaluation["probe"]), ""]
-    return "\n".join([*lines, *_notes(), ""])
+        lines += ["## What z says of the domain", "", tell_probe(evaluation["probe"]), ""]
+    for note in NOTES:
+        lines += [*textwrap.wrap(note, 100, break_on_hyphens=False), ""]
+    return "\n".join(lines)
 
 
-def _about(evaluation: dict[str, Any]) -> str:
-    cost = evaluation["cost"]
-    return (
-        f"Model {evaluation['model']}, test set {evaluation['test'][:12]}, "
-        f"scope {evaluation['scope']}; {cost['times_real_time']:.0f} times real time here on "
-        f"{cost['threads']} thread(s), sound to sound."
-    )
-
-
-def _table(rows: dict[str, dict[str, Any]]) -> list[str]:
-    known = (FIGURES | SETS).items()
-    columns = [(f, kind.heading) for f, kind in known if any(f in row for row in rows.values())]
-    lines = [
-        "| system | " + " | ".join(title for _, title in columns) + " |",
-        "|---|" + "--:|" * len(columns),
-    ]
-    for name, figures in rows.items():
-        cells = [_cell(figures.get(figure)) for figure, _ in columns]
-        lines.append(f"| {name} | " + " | ".join(cells) + " |")
-    return lines
-
-
-def _cell(row: dict[str, Any] | None) -> str:
-    if row is None:
-        return "–"
-    text = f"{row['mean']:.2f}"
-    if "low" in row:
-        text += f" ({row['low']:.2f}–{row['high']:.2f})"
-    return text + (f", {100 * row['share']:.0f} %" if "share" in row else "")
-
-
-def _music(table: dict[str, Any]) -> list[str]:
-    kinds = list(dict.fromkeys(kind for row in table.values() for kind in row))
-    lines = ["| music | " + " | ".join(table) + " |", "|---|" + "--:|" * len(table)]
-    for kind in kinds:
-        cells = [_cell(row.get(kind)) for row in table.values()]
-        lines.append(f"| {kind} | " + " | ".join(cells) + " |")
-    return lines
-
-
-def _recordings(found: dict[str, Any]) -> list[str]:
-    return [
-        *_table(found["systems"]),
-        "",
-        f"{found['files']} recordings, {found['minutes']} minutes, played on each domain. There is "
-        "no truth: notes are compared with what the transcriber hears in the recording, and the "
-        "row *truth* is how far it agrees with itself about one score on two instruments.",
-    ]
-
-
-def _probe(probe: dict[str, Any]) -> str:
-    parts = [f"{kind} {100 * probe[kind]:.1f} %" for kind in ("linear", "mlp")]
-    return (
-        f"Accuracy of fresh probes on single latent frames of other pieces: {', '.join(parts)}; "
-        f"chance {100 * probe['chance']:.1f} %."
-    )
-
-
-def _notes() -> list[str]:
-    every = (FIGURES | SETS).values()
-    lower = ", ".join(f.title for f in every if f.lower)
-    higher = ", ".join(f.title for f in every if not f.lower)
-    return [
-        f"Lower is better: {lower}.",
-        "",
-        f"Higher is better: {higher}.",
-        "",
-        "In brackets the 95 % interval, pieces drawn whole; then the share of what the true",
-        "renderings score. Pitch sets, onsets and notes are what one fixed transcriber hears,",
-        "against the notes that were played. All is defined in `docs/transfer-test.md`.",
-    ]
+def as_rows(table: Table) -> list[str]:
+    """Return a table as lines of Markdown."""
+    lines = ["| " + " | ".join(table.heads) + " |", "|---|" + "--:|" * (len(table.heads) - 1)]
+    return lines + ["| " + " | ".join(cell.text for cell in row) + " |" for row in table.rows]
 
 
 def draw_pairs(pairs: Sequence[Pair], path: Path, system: str = "model") -> Path:

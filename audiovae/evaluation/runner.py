@@ -20,6 +20,7 @@ from audiovae.evaluation.figures import (
 from audiovae.evaluation.systems import NotesSystem, System
 from audiovae.evaluation.testset import SECONDS, Segment, TestSet
 from audiovae.evaluation.timbre import TimbreClassifier
+from audiovae.model.autoencoder import AudioVAE
 
 
 @dataclass(frozen=True)
@@ -56,6 +57,21 @@ class Pair:
     figures: Figures = field(repr=False)
     """Figure to values `(segment,)`, most of them of the first few segments alone; `embedding` is
     `(segment, window, d)`."""
+
+
+def find_targets(model: AudioVAE, testset: TestSet) -> list[str]:
+    """Return the model's domains that the test set has.
+
+    Raises `CorpusError` when there are none.
+    """
+    # A domain that was added later may be one whose renders are sources that trained nothing.
+    targets = [d for d in model.domains if d in testset.domains or d in testset.unseen]
+    if not targets:
+        raise CorpusError(
+            f"{testset.folder} has no renders of the model's domains ({', '.join(model.domains)}); "
+            "make some with data/transfer_test.py"
+        )
+    return targets
 
 
 def find_sources(testset: TestSet, targets: Sequence[str], scope: Scope) -> list[str]:

@@ -105,13 +105,13 @@ class ModelSystem:
     def render(self, audio: Tensor, source: str, target: str) -> Tensor:
         """Play `audio (batch, sample)`, brought to the level of the training recordings."""
         rate = self.model.config.audio.sample_rate
-        given = to_training_level(self.model, _convert(audio, self.rate, rate))
+        given = to_training_level(self.model, convert(audio, self.rate, rate))
         runner = run_in(self.model, self.precision)
         with runner.context():
             parts = [
                 self._play(runner.model, x.to(self.model.device), target) for x in given.split(ROWS)
             ]
-        made = _convert(torch.cat([part.float().cpu() for part in parts]), rate, self.rate)
+        made = convert(torch.cat([part.float().cpu() for part in parts]), rate, self.rate)
         samples = audio.shape[-1]
         return F.pad(made, (0, max(0, samples - made.shape[-1])))[:, :samples]
 
@@ -152,7 +152,7 @@ class NotesSystem(ModelSystem):
                 sound = runner.model.vocode(runner.model.decode(z, target))
             kept = start - first * hop
             made.append(sound[:, kept : kept + length].float().cpu())
-        return _convert(torch.cat(made), rate, self.rate)
+        return convert(torch.cat(made), rate, self.rate)
 
 
 class OneDecoder(ModelSystem):
@@ -265,7 +265,8 @@ def fingerprint_model(model: AudioVAE) -> str:
     return digest.hexdigest()[:32]
 
 
-def _convert(audio: Tensor, from_rate: int, to_rate: int) -> Tensor:
+def convert(audio: Tensor, from_rate: int, to_rate: int) -> Tensor:
+    """Return `audio (batch, sample)` at another sample rate, on the processor."""
     if from_rate == to_rate:
         return audio.cpu()
     return torch.from_numpy(resample(audio.cpu().numpy(), from_rate, to_rate))

@@ -39,19 +39,31 @@ class PitchRange:
 
 def pitches(audio: np.ndarray, sample_rate: int) -> np.ndarray:
     """Return the pitches of the pitched frames of `audio (sample,)` as MIDI numbers."""
+    found = follow_pitch(audio, sample_rate)
+    return found[np.isfinite(found)]
+
+
+def follow_pitch(audio: np.ndarray, sample_rate: int) -> np.ndarray:
+    """Return the pitch of each frame of `audio (sample,)` as a MIDI number, NaN where it has none.
+
+    Frame n is `2 * WINDOW` samples at `RATE`, from `n * HOP`.
+    """
     audio = np.asarray(audio, np.float32)
     if sample_rate != RATE:
         audio = soxr.resample(audio, sample_rate, RATE)
     audio = np.pad(audio, (0, max(0, 2 * WINDOW - len(audio))))
     frames = np.lib.stride_tricks.sliding_window_view(audio, 2 * WINDOW)[::HOP]
     power = np.square(frames).mean(axis=1)
-    frames = frames[power > QUIET * power.max(initial=0)]
-    found = [_pitches(frames[i : i + CHUNK]) for i in range(0, len(frames), CHUNK)]
-    return np.concatenate(found) if found else np.zeros(0)
+    loud = np.flatnonzero(power > QUIET * power.max(initial=0))
+    found = np.full(len(frames), np.nan)
+    for i in range(0, len(loud), CHUNK):
+        part = loud[i : i + CHUNK]
+        found[part] = _pitches(frames[part])
+    return found
 
 
 def _pitches(frames: np.ndarray) -> np.ndarray:
-    """Return MIDI numbers of those of `frames (frame, 2 * WINDOW)` that have a clear period."""
+    """Return MIDI numbers of `frames (frame, 2 * WINDOW)`, NaN where there is no clear period."""
     spectra = np.fft.rfft(frames, 4 * WINDOW, axis=1)
     lags = np.fft.irfft(np.square(np.abs(spectra)), axis=1)[:, : WINDOW + 1]
     squares = np.pad(np.cumsum(np.square(frames, dtype=np.float64), axis=1), ((0, 0), (1, 0)))
@@ -74,7 +86,9 @@ def _pitches(frames: np.ndarray) -> np.ndarray:
     rows, at = np.nonzero(clear)[0], first[clear] + 1
     before, here, after = (nsdf[rows, at + d] for d in (-1, 0, 1))
     offset = 0.5 * (before - after) / np.minimum(before - 2 * here + after, -1e-9)
-    return 69 + 12 * np.log2(RATE / (at + offset) / 440.0)
+    found = np.full(len(frames), np.nan)
+    found[rows] = 69 + 12 * np.log2(RATE / (at + offset) / 440.0)
+    return found
 
 
 def pitch_range(audio: np.ndarray, sample_rate: int) -> PitchRange | None:

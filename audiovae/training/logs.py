@@ -14,6 +14,22 @@ from tqdm import tqdm
 from audiovae.training.trackers import Tracker
 
 METRICS = "metrics.jsonl"
+KINDS = ("train", "valid")
+"""Of lines."""
+
+
+def read_log(run: Path) -> list[dict[str, Any]]:
+    """Return the lines of a run's log; none where it has none. What was cut off is left out."""
+    path = run / METRICS
+    entries = []
+    for line in path.read_text("utf-8").splitlines() if path.is_file() else []:
+        try:
+            entry = json.loads(line)
+            if isinstance(entry["step"], int) and entry["kind"] in KINDS:
+                entries.append(entry)
+        except (ValueError, KeyError, TypeError):
+            continue  # The last line of a run that was cut off.
+    return entries
 
 
 class Log:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from audiovae.verbs.about import Doctor, Info
 from audiovae.verbs.export import Export
-from audiovae.verbs.judge import Evaluate, Probe
+from audiovae.verbs.judge import Evaluate, Probe, ReportRun
 from audiovae.verbs.latent import FitPrior, Grid, Interpolate
 from audiovae.verbs.live import Live
 from audiovae.verbs.training import AddDomain, Prepare, Train, TrainNotes, TrainVocoder
@@ -31,6 +31,7 @@ VERBS: dict[str, type] = {
     "live": Live,
     "evaluate": Evaluate,
     "probe": Probe,
+    "report": ReportRun,
     "export": Export,
     "info": Info,
     "doctor": Doctor,

@@ -1,4 +1,4 @@
-"""Verbs that judge a model: evaluate, probe."""
+"""Verbs that judge a model: evaluate, probe, report."""
 
 from __future__ import annotations
 
@@ -9,7 +9,16 @@ from typing import Annotated
 from tyro.conf import Positional, arg
 
 from audiovae.errors import ConfigError
-from audiovae.verbs.options import Output, Place, Report, UseModel, Whole, WithModel
+from audiovae.verbs.options import (
+    Compute,
+    Machine,
+    Output,
+    Place,
+    Report,
+    UseModel,
+    Whole,
+    WithModel,
+)
 
 
 @dataclass(kw_only=True)
@@ -87,3 +96,52 @@ class Probe:
             progress=True,
         )
         return Report([found.note, as_table(results)], {"results": results})
+
+
+@dataclass(kw_only=True)
+class ReportRun:
+    """Write one page of HTML about a run: curves, latent space, transfer test, sounds."""
+
+    run_folder: Positional[Annotated[str | None, arg(metavar="RUN")]] = None
+    """A run or checkpoint folder, a hub id or a shipped model: default, causal."""
+    output: Annotated[Path | None, arg(aliases=["-o"], metavar="PATH")] = None
+    """HTML file, or a folder for report.html; that of the run when left out."""
+    evaluation: Place = None
+    """Folder that audiovae evaluate wrote; one that lies in the run is found."""
+    test: Place = None
+    """Folder as evaluate takes it: clips with their true renderings; else the demo's phrases."""
+    vocoder: Place = None
+    """A run or checkpoint folder whose vocoder to use."""
+
+    common: Compute = field(default_factory=Machine)
+
+    def run(self) -> Report:
+        """Write it."""
+        from audiovae.evaluation.run_report import report_run
+
+        common = self.common
+        model = WithModel(
+            model=self.run_folder,
+            vocoder=self.vocoder,
+            device=common.device,
+            threads=common.threads,
+            precision=common.precision,
+        )
+        found = model.find()
+        facts = report_run(
+            found,
+            self.output,
+            run=self.run_folder,
+            evaluation=self.evaluation,
+            test=self.test,
+            precision=common.precision,
+            seed=common.seed,
+            progress=True,
+        )
+        played = f"{facts['pairs']} transfers and {facts['reconstructions']} reconstructions"
+        lines = [
+            found.note,
+            f"{played} of {facts['sounds']}; evaluation: {facts['evaluation'] or 'none'}",
+            f"{facts['report']}, {facts['megabytes']:.1f} MB: open it in a browser",
+        ]
+        return Report(lines, facts)
