@@ -40,7 +40,7 @@ def main() -> None:
     parser.add_argument("renders", type=Path, help="a folder for each domain, aligned")
     parser.add_argument("output", type=Path, help="folder for the store, the runs and the table")
     parser.add_argument("--sketch-steps", type=int, default=2000)
-    parser.add_argument("--steps", type=int, default=1500, help="of each member")
+    parser.add_argument("--steps", type=int, default=2200, help="of each member")
     parser.add_argument("--members", nargs="+", choices=MEMBERS, default=list(MEMBERS))
     parser.add_argument("--test", type=Path, help="folder that data/transfer_test.py made")
     args = parser.parse_args()
