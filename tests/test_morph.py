@@ -16,9 +16,11 @@ from conftest import TINY_RATE, noise_samples
 from audiovae import cli
 from audiovae.apps.grid import GridSettings, draw_grid, telling_dimensions
 from audiovae.apps.morph import MorphSettings, Take, interpolate_files, mix_takes, read_at
-from audiovae.apps.transfer import transfer_audio
+from audiovae.apps.transfer import TransferSettings, transfer_audio
 from audiovae.errors import UserError
 from audiovae.model.autoencoder import AudioVAE
+
+EXACT = TransferSettings(precision="fp32")
 
 
 def take(frames: int, seed: int, gain: float = 1.0) -> Take:
@@ -83,7 +85,7 @@ def test_steps_go_from_one_transfer_to_the_other(
     for one, seconds in ((made[0], 0.7), (made[2], 0.5)):
         assert abs(one.seconds - seconds) <= hop
     audio = soundfile.read(files[1], dtype="float32")[0]
-    wanted = transfer_audio(tiny_model, audio, TINY_RATE, "piano").clip(-1, 1)
+    wanted = transfer_audio(tiny_model, audio, TINY_RATE, "piano", EXACT).clip(-1, 1)
     got = soundfile.read(made[2].path, dtype="float32")[0]
     count = min(len(wanted), len(got))
     assert np.abs(wanted[:count] - got[:count]).max() < 1e-3
@@ -138,7 +140,7 @@ def test_a_grid_around_a_take_has_it_in_the_middle(
     grid = draw_grid(tiny_model, ["piano"], tmp_path / "out", take=path, settings=settings)
     got = soundfile.read(grid.cells[4].path, dtype="float32")[0]
     audio = soundfile.read(path, dtype="float32")[0]
-    wanted = transfer_audio(tiny_model, audio, TINY_RATE, "piano")[: len(got)].clip(-1, 1)
+    wanted = transfer_audio(tiny_model, audio, TINY_RATE, "piano", EXACT)[: len(got)].clip(-1, 1)
     # The grid's sound ends with its last whole frame, and networks look ahead.
     assert np.abs(got - wanted)[: len(wanted) // 2].max() < 1e-3
     assert np.abs(soundfile.read(grid.cells[0].path)[0] - got).max() > 1e-3

@@ -126,8 +126,11 @@ def test_voices_and_channels_are_drawn_together_as_alone(model: AudioVAE) -> Non
         assert share(made[:1], np.concatenate(alone, axis=1)) > 0.98
 
 
-def test_silence_stays_silent(model: AudioVAE) -> None:
-    assert not transfer_audio(model, np.zeros(9_000, np.float32), TINY_RATE, "flute").any()
+@pytest.mark.parametrize("precision", ["fp32", "bf16"])
+def test_silence_stays_silent(model: AudioVAE, precision: str) -> None:
+    settings = TransferSettings(precision=precision)
+    silence = np.zeros(9_000, np.float32)
+    assert not transfer_audio(model, silence, TINY_RATE, "flute", settings).any()
 
 
 def test_what_wavenets_cannot_do_is_refused(model: AudioVAE, tmp_path: Path) -> None:

@@ -79,7 +79,9 @@ class _Job:
         """
         given = condition.to("cpu", self.project.dtype).permute(2, 0, 1)
         layers = len(self.weights.dilations)
-        made = F.linear(given, self.project, self.biases).unflatten(2, (layers, -1))
+        # Whatever the networks before it are computed in.
+        with torch.autocast("cpu", enabled=False):
+            made = F.linear(given, self.project, self.biases).unflatten(2, (layers, -1))
         return _fill(made.transpose(1, 2).numpy())
 
 
