@@ -66,16 +66,8 @@ class Log:
         self.tracker = tracker
 
     def _keep_until(self, step: int) -> None:
-        if not self.path.is_file():
-            return
-        kept = []
-        for line in self.path.read_text("utf-8").splitlines():
-            try:
-                if json.loads(line)["step"] <= step:
-                    kept.append(line)
-            except (ValueError, KeyError):
-                continue  # The last line of a run that was cut off.
-        self.path.write_text("".join(f"{line}\n" for line in kept), "utf-8")
+        kept = [entry for entry in read_log(self.path.parent) if entry["step"] <= step]
+        self.path.write_text("".join(f"{json.dumps(entry)}\n" for entry in kept), "utf-8")
 
     def advance(self) -> None:
         """Count a step on the progress bar."""
