@@ -116,6 +116,13 @@ class TrainingConfig:
     """Seconds in a training clip."""
     scored: float = 0.25
     """WaveNet decoders only: seconds of each clip whose samples are scored."""
+    jitter: float = 0.0
+    """WaveNet decoders only: a row's samples are given with noise of a deviation of up to so many
+    codes. In use they are the network's own, which are noisier than any it was taught with."""
+    muted: float = 0.0
+    """WaveNet decoders only: chance that a row's samples are given as silence up to some place.
+    Silence follows silence more surely than anything: who never heard it while a sound was due
+    falls silent and stays so."""
     learning_rate: float = 8e-4
     scale_learning_rate: float = 2e-2
     """Learning rate of the decoders' log scales."""
@@ -142,10 +149,11 @@ class TrainingConfig:
             require(getattr(self, name) > 0, f"{name} must be positive")
         require(0.05 <= self.clip <= 60, "clip must be 0.05 to 60 seconds")
         require(self.scored > 0, "scored must be positive")
+        require(0 <= self.jitter <= 32, "jitter must be 0 to 32 codes")
         for name in ("learning_rate", "scale_learning_rate", "critic_learning_rate", "max_norm"):
             require(getattr(self, name) > 0, f"{name} must be positive")
         require(0 <= self.ema < 1, "ema must be at least 0 and below 1")
-        for name in ("own_share", "own_ramp", "translated_share", "translated_ramp"):
+        for name in ("muted", "own_share", "own_ramp", "translated_share", "translated_ramp"):
             require(0 <= getattr(self, name) <= 1, f"{name} must lie between 0 and 1")
         require(0 <= self.adversarial_share < 1, "adversarial_share must be at least 0 and below 1")
 

@@ -120,7 +120,7 @@ def test_waveforms_and_log_mels_are_trained_and_judged(
 
 @pytest.mark.slow
 @pytest.mark.usefixtures("small")
-def test_wavenets_go_from_log_mels_to_one_and_to_all(
+def test_wavenets_go_from_log_mels_to_one_for_all_and_part(
     tones: tuple[Path, Path], tmp_path: Path, play: Callable[..., str]
 ) -> None:
     run, (renders, held_out) = tmp_path / "run", tones
@@ -128,10 +128,12 @@ def test_wavenets_go_from_log_mels_to_one_and_to_all(
         "wavenet.py", renders, run, "--steps", 3, "--domains", "viola", "oboe", "--test", held_out
     )
     assert "transfer, log-spectral distance " in said
-    header = json.loads((run / "all" / "checkpoint" / "config.json").read_text())
+    header = json.loads((run / "apart" / "checkpoint" / "config.json").read_text())
     assert header["config"]["model"]["decoder"] == "wavenet"
     assert header["domains"] == ["oboe", "viola"]
-    assert header["provenance"]["init"]["init"]["steps"] == 1
+    assert header["config"]["model"]["share"] == "none"
+    together = header["provenance"]["init"]
+    assert (together["steps"], together["init"]["steps"]) == (2, 1)
 
 
 @pytest.mark.slow

@@ -36,10 +36,37 @@ def test_decoders_start_from_the_only_one_whatever_they_share(
     assert torch.equal(started.encode(audio).mean, pooled.encode(audio).mean)
 
 
-def test_what_is_shared_cannot_start_decoders_of_their_own(tmp_path: Path) -> None:
-    model = sharing(make_model(vocoder=False), "film")
+@pytest.mark.parametrize("kind", ["convnext", "wavenet"])
+@pytest.mark.parametrize("share", ["trunk", "film"])
+def test_what_is_shared_parts_into_decoders_that_are_the_same(
+    share: Literal["trunk", "film"], kind: str, tmp_path: Path
+) -> None:
+    model = sharing(make_model(vocoder=False, decoder=kind), share)
+    with torch.no_grad():
+        for domain in model.domains:
+            film = model.decoder(domain).film
+            if film is not None:
+                film += 0.5 * torch.randn_like(film)
     model.save_pretrained(tmp_path / "shared")
     config = sharing(model, "none").config
+    started = start_model(config, [*model.domains, "new"], model.statistics, tmp_path / "shared")
+    assert started.shared is None
+    z = torch.randn(1, config.model.latent_dim, 6)
+    made = {domain: started.eval().locate(z, domain)[0] for domain in started.domains}
+    for domain in model.domains:
+        torch.testing.assert_close(made[domain], model.locate(z, domain)[0])
+    assert torch.equal(made["new"], made[model.domains[0]])
+    assert share == "trunk" or not torch.allclose(made["flute"], made["piano"])
+    if kind == "wavenet":
+        theirs, own = model.head("piano").wavenet, started.head("piano").wavenet
+        assert own is not started.head("flute").wavenet
+        assert all(map(torch.equal, own.state_dict().values(), theirs.state_dict().values()))
+
+
+def test_decoders_of_their_own_part_no_further(tmp_path: Path) -> None:
+    model = sharing(make_model(vocoder=False), "film")
+    model.save_pretrained(tmp_path / "shared")
+    config = sharing(model, "trunk").config
     with pytest.raises(ConfigError, match="other model settings"):
         start_model(config, model.domains, model.statistics, tmp_path / "shared")
 

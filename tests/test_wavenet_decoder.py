@@ -21,7 +21,7 @@ from audiovae.config_model import WaveNetConfig
 from audiovae.errors import ConfigError, UserError
 from audiovae.model.autoencoder import AudioVAE
 from audiovae.model.decoder import WaveNetHead
-from audiovae.model.wavenet import WaveNet, mu_law_decode, mu_law_encode
+from audiovae.model.wavenet import WaveNet, WaveNetShape, mu_law_decode, mu_law_encode
 from audiovae.model.wavenet_sampler import Drawing, Sampler, places
 from audiovae.training.likelihood import SampleLikelihood
 from audiovae.training.start import start_model
@@ -66,6 +66,35 @@ def test_the_score_is_the_likelihood_of_the_whole_where_it_looks(model: AudioVAE
         assert float(distances.min()) < 1e-3
         seen.add(int(distances.argmin()))
     assert len(seen) > 10  # all places have their turn
+
+
+@torch.no_grad()
+def test_what_is_given_is_spoilt_in_training_alone(model: AudioVAE) -> None:
+    training = dataclasses.replace(model.config.training, jitter=4.0, muted=0.5)
+    likelihood = SampleLikelihood(dataclasses.replace(model.config, training=training))
+    clean, domain = SampleLikelihood(model.config), "piano"
+    codes = clean.target(torch.from_numpy(noise_samples(0.25, channels=3)[:, :3840]))
+    located, _ = model.locate(model.encode(mu_law_decode(codes)).mean, domain)
+
+    def nats(of: SampleLikelihood, seed: int) -> float:
+        return float(of.score(model, domain, located, codes, seed)[1])
+
+    assert nats(likelihood, 3) == nats(clean, 3)
+    try:
+        model.train()
+        assert nats(likelihood, 3) == nats(likelihood, 3) != nats(clean, 3)
+        shape = WaveNetShape(condition=8, hop=128, levels=256)
+        many = codes.repeat(40, 1)
+        spoilt, other = (likelihood._spoilt(many, shape, seed) for seed in (3, 4))
+        assert spoilt is not None and not torch.equal(spoilt, other)
+        assert spoilt.min() >= 0 and spoilt.max() <= 255
+        silent = (spoilt == shape.silence).long().cumprod(1).sum(1)
+        assert 30 < int((silent > 10).sum()) < 90  # half of 120 rows
+        assert 0.3 < float(silent[silent > 10].double().mean()) / codes.shape[1] < 0.7
+        strength = (spoilt - many)[silent < 10].double().std(1)
+        assert strength.min() < 1 < 3 < strength.max() < 4.5
+    finally:
+        model.eval()
 
 
 def test_clips_shorter_than_what_a_sample_depends_on_are_refused() -> None:

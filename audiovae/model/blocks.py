@@ -112,6 +112,12 @@ class Upsample(nn.Module):
         self.stride = stride
         self.split = Pointwise(width, stride * width)
 
+    @torch.no_grad()
+    def absorb(self, scale: Tensor, shift: Tensor) -> None:
+        """Become what comes of `x * scale + shift`, `(width,)` each, without them."""
+        self.split.bias += self.split.weight @ shift
+        self.split.weight *= scale
+
     def forward(self, x: Tensor) -> Tensor:
         """Map frames."""
         batch, frames, width = x.shape

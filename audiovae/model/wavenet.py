@@ -91,9 +91,13 @@ class Layer(nn.Module):
 
         `frames (batch, frame, 2 * residual)` are added to the gates, each for `hop` samples.
         """
-        samples = x.shape[1]
+        samples, kind = x.shape[1], x.device.type
+        if torch.is_autocast_enabled(kind):
+            # Its products are made in this anyway; what is between them is half as much to move.
+            x = x.to(torch.get_autocast_dtype(kind))
         older = F.pad(x, (0, 0, self.dilation, 0))[:, :samples]
-        held = (frames + self.gates.bias).repeat_interleave(hop, 1)[:, :samples]
+        bias = self.gates.bias.to(frames.dtype)
+        held = (frames + bias).repeat_interleave(hop, 1)[:, :samples]
         signal, gate = (F.linear(torch.cat([older, x], 2), self.gates.weight) + held).chunk(2, 2)
         return signal.tanh() * gate.sigmoid()
 
@@ -158,14 +162,15 @@ class WaveNet(nn.Module):
         skip = F.linear(torch.cat(passed, 2), weight, bias)
         return self.out(F.relu(self.head(F.relu(skip))))
 
-    def log_prob(self, codes: Tensor, condition: Tensor) -> Tensor:
+    def log_prob(self, codes: Tensor, condition: Tensor, given: Tensor | None = None) -> Tensor:
         """Return the log-likelihood in nats of each sample given those before it.
 
         Arguments are as in `forward`; the result is `(batch, sample)`, and its sum over samples is
         the logarithm of a probability of the whole. Of a clip from the midst of a recording the
         first `receptive_field` samples miss some of what was before: train on those after them.
+        What is before a sample may be `given` otherwise, as it comes to be where it was drawn.
         """
-        logits = self._logits(codes, condition).flatten(0, 1)
+        logits = self._logits(codes if given is None else given, condition).flatten(0, 1)
         return -F.cross_entropy(logits, codes.flatten(), reduction="none").view(codes.shape)
 
     @torch.no_grad()

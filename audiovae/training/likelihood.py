@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Protocol
 
+import torch
 from torch import Tensor, nn
 
 from audiovae.audio.augment import mix_seed
@@ -11,7 +12,7 @@ from audiovae.audio.features import LogMel
 from audiovae.config import Config
 from audiovae.model.autoencoder import AudioVAE
 from audiovae.model.decoder import LogMelDecoder, WaveNetHead
-from audiovae.model.wavenet import mu_law_encode
+from audiovae.model.wavenet import WaveNetShape, mu_law_encode
 from audiovae.training.objective import negative_log_likelihood
 
 
@@ -82,6 +83,7 @@ class SampleLikelihood(nn.Module):
         super().__init__()
         self.numbers = self.hop_length = config.audio.hop_length
         self.before, self.scored = config.unscored_frames, config.scored_frames
+        self.jitter, self.muted = config.training.jitter, config.training.muted
 
     def target(self, sounds: Tensor) -> Tensor:
         """Return codes `(row, sample)`."""
@@ -96,9 +98,23 @@ class SampleLikelihood(nn.Module):
         taken = self.before + self.scored
         first = mix_seed(seed, 13) % (located.shape[2] - taken + 1)
         codes = target[:, first * self.hop_length : (first + taken) * self.hop_length]
-        told = head.wavenet.log_prob(codes, located[:, :, first : first + taken])
+        given = self._spoilt(codes, head.wavenet.shape, seed) if model.training else None
+        told = head.wavenet.log_prob(codes, located[:, :, first : first + taken], given)
         nats = -told[:, self.before * self.hop_length :].mean()
         return nats * self.numbers, nats.detach()
+
+    def _spoilt(self, codes: Tensor, shape: WaveNetShape, seed: int) -> Tensor | None:
+        """Return codes `(row, sample)` as a network comes to be given them where it draws."""
+        if self.jitter == self.muted == 0:
+            return None
+        place = codes.device
+        generator = torch.Generator(place).manual_seed(mix_seed(seed, 17))
+        noise = torch.empty(codes.shape, device=place).normal_(generator=generator)
+        strength, chance, end = torch.rand(3, len(codes), 1, device=place, generator=generator)
+        moved = codes + (noise * (self.jitter * strength)).round().long()
+        first = torch.arange(codes.shape[1], device=place) < end * codes.shape[1]
+        silent = first & (chance < self.muted)
+        return moved.clamp(0, shape.levels - 1).masked_fill(silent, shape.silence)
 
 
 def make_likelihood(config: Config) -> LogMelLikelihood | SampleLikelihood:

@@ -18,7 +18,7 @@ from audiovae.corpus.store import FilesStore, Store
 from audiovae.errors import CheckpointError, ConfigError, CorpusError
 from audiovae.metrics.pitch import pitch_range
 from audiovae.model.autoencoder import AudioVAE, Statistics
-from audiovae.model.decoder import LogMelDecoder
+from audiovae.model.decoder import Decoder, LogMelDecoder
 from audiovae.model.eight_bits import hear_spans, is_heard
 from audiovae.model.vocoder import LinkedVocoder
 from audiovae.model.vocoders import make_vocoder
@@ -164,11 +164,11 @@ def start_model(
 
     The encoder, and the decoders of domains by the same name, are taken over; a new domain's
     decoder starts from the first of them, and so does what decoders share where those of `init`
-    share nothing. The statistics are those of `init`, unless its log floor is another one: what
-    was learned with a high floor is a start for a lower one, and so it is for another likelihood,
-    for another kind of decoder, whose layers at the rate of frames begin as the old ones, for
-    another prior, which begins anew, and what was learned from log-mels for raw audio, whose
-    filters begin as theirs.
+    share nothing; where decoders share nothing any more, each has what was shared. The statistics
+    are those of `init`, unless its log floor is another one: what was learned with a high floor is
+    a start for a lower one, and so it is for another likelihood, for another kind of decoder, whose
+    layers at the rate of frames begin as the old ones, for another prior, which begins anew, and
+    what was learned from log-mels for raw audio, whose filters begin as theirs.
     Raises `ConfigError` when anything else of the audio contract or the networks differs.
     """
     with torch.random.fork_rng(devices=[]):
@@ -183,7 +183,7 @@ def start_model(
         samples = config.wavenet
         if old.config.model.decoder == kind == "wavenet":
             samples = dataclasses.replace(old.config.wavenet, temperature=samples.temperature)
-        if old.shared is None:
+        if old.shared is None or config.model.share == "none":
             judged = dataclasses.replace(judged, share=config.model.share)
         for name, theirs in (("audio", lowered), ("model", judged), ("wavenet", samples)):
             if theirs != getattr(config, name):
@@ -198,8 +198,7 @@ def start_model(
     if model.shared is not None:
         _take_over(model.shared, old.shared or old.decoder(old.domains[0]))
     for domain in domains:
-        origin = domain if domain in old.domains else old.domains[0]
-        _take_over(model.decoder(domain), old.decoder(origin))
+        _part(model.decoder(domain), old, domain if domain in old.domains else old.domains[0])
     return model
 
 
@@ -207,6 +206,18 @@ def _take_over(module: nn.Module, old: nn.Module) -> None:
     """Load what `old` has by the same names."""
     own, theirs = module.state_dict(), old.state_dict()
     module.load_state_dict({name: theirs.get(name, value) for name, value in own.items()})
+
+
+def _part(decoder: Decoder, old: AudioVAE, domain: str) -> None:
+    """Load what a domain's decoder has, and where nothing is to be shared, what it shared."""
+    origin = old.decoder(domain)
+    _take_over(decoder, origin)
+    if old.shared is None or decoder.config.model.share != "none":
+        return
+    for own, theirs in zip(decoder.parts(), origin.parts(old.shared), strict=True):
+        _take_over(own, theirs)
+    if origin.film is not None:
+        decoder.parts()[1].up.absorb(*origin.film)
 
 
 def machine(device: torch.device) -> str:
