@@ -198,7 +198,8 @@ def test_killed_before_any_step_it_ends_with_the_same_bytes(tmp_path: Path) -> N
     steps = int(output)
     assert steps > 12
     whole = contents(tmp_path / "outs" / str(steps))
-    assert set(whole) == {"store.json", "manifest.jsonl", "audio/a.i16", "audio/b.i16"}
+    samples = {f"audio/{name}.{kind}" for name in "ab" for kind in ("i16", "crc32")}
+    assert set(whole) == {"store.json", "manifest.jsonl", *samples}
     for step in range(steps):
         place = tmp_path / "outs" / str(step)
         try:

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from audiovae.corpus.checksums import block_sums, sum_of_sums, sums_file
 from audiovae.corpus.convert import Part
 from audiovae.corpus.manifest import Entry, format_entry, write_atomic
 from audiovae.corpus.store import (
@@ -42,7 +43,8 @@ def known_pieces(
 ) -> dict[str, Piece]:
     """Return the pieces, by their keys, that the store and the parts of earlier runs hold.
 
-    A store counts when its conversion is that of `settings`, a part when it is whole.
+    A store's recording counts when its conversion is that of `settings` and its samples are what
+    was prepared, a part when it is whole.
     """
     pieces: dict[str, Piece] = {}
     try:
@@ -51,7 +53,7 @@ def known_pieces(
         pass
     else:
         if store.settings.get("conversion") == settings["conversion"]:
-            for entry in (e for domain in store.domains for e in store.entries(domain)):
+            for entry in (e for domain in store.domains for e in _whole(store, domain)):
                 part = Part(entry.frames, entry.sample_rate, entry.channels, entry.loudness)
                 pieces[key(entry)] = Piece(part, audio_file(output, entry.domain), entry.offset)
             for known, reason in store.settings.get("silent", {}).items():
@@ -68,6 +70,14 @@ def known_pieces(
     return pieces
 
 
+def _whole(store: Store, domain: str) -> list[Entry]:
+    """Return the recordings of a domain whose samples are what was prepared."""
+    try:
+        return [entry for entry in store.entries(domain) if store.is_whole(entry)]
+    except CorpusError:  # The checksums are damaged.
+        return []
+
+
 def assemble(
     output: Path, entries: list[Entry], pieces: dict[str, Piece], settings: dict[str, Any]
 ) -> bool:
@@ -76,36 +86,58 @@ def assemble(
     `store.json` goes first and comes last, so that a store that can be opened is whole.
     """
     manifest = "".join(format_entry(entry) + "\n" for entry in entries)
-    header = json.dumps(settings, indent=1) + "\n"
     parts = output / PARTS_FOLDER
-    if _read(output / STORE_FILE) == header and _read(output / MANIFEST_FILE) == manifest:
-        try:
-            Store.open(output)
-        except CorpusError:
-            pass
-        else:
-            shutil.rmtree(parts, ignore_errors=True)
-            return False
     fresh = parts / "new"
-    shutil.rmtree(fresh, ignore_errors=True)
-    fresh.mkdir(parents=True)
     domains: dict[str, list[Entry]] = {}
     for entry in entries:
         domains.setdefault(entry.domain, []).append(entry)
-    for domain, members in domains.items():
-        if not _in_place(audio_file(output, domain), members, pieces):
-            _join(fresh / f"{domain}.i16", members, pieces)
+    sums = _known_sums(output)
+    files = {domain: audio_file(output, domain) for domain in domains}
+    stale = [
+        domain
+        for domain, members in domains.items()
+        if domain not in sums or not _in_place(files[domain], members, pieces)
+    ]
+    header = _header(settings, {domain: sums.get(domain, "") for domain in domains})
+    if not stale and (_read(output / STORE_FILE), _read(output / MANIFEST_FILE)) == (
+        header,
+        manifest,
+    ):
+        shutil.rmtree(parts, ignore_errors=True)
+        return False
+    shutil.rmtree(fresh, ignore_errors=True)
+    fresh.mkdir(parents=True)
+    for domain in stale:
+        target = fresh / files[domain].name
+        _join(target, domains[domain], pieces)
+        found = block_sums(target)
+        sums_file(target).write_bytes(found.tobytes())
+        sums[domain] = sum_of_sums(found)
     (output / STORE_FILE).unlink(missing_ok=True)
     (output / AUDIO_FOLDER).mkdir(exist_ok=True)
+    kept = {path.name for file in files.values() for path in (file, sums_file(file))}
     for old in (output / AUDIO_FOLDER).iterdir():
-        if old.name not in {f"{domain}.i16" for domain in domains}:
+        if old.name not in kept:
             old.unlink()
     for file in fresh.iterdir():
         os.replace(file, output / AUDIO_FOLDER / file.name)
     write_atomic(output / MANIFEST_FILE, manifest, scratch=parts)
+    header = _header(settings, {domain: sums[domain] for domain in domains})
     write_atomic(output / STORE_FILE, header, scratch=parts)
     shutil.rmtree(parts)
     return True
+
+
+def _header(settings: dict[str, Any], sums: dict[str, str]) -> str:
+    return json.dumps(settings | {"checksums": dict(sorted(sums.items()))}, indent=1) + "\n"
+
+
+def _known_sums(output: Path) -> dict[str, str]:
+    """Return the checksums that a store that can be opened has, by domain."""
+    try:
+        return dict(Store.open(output).settings.get("checksums", {}))
+    except CorpusError:
+        return {}
 
 
 def _read(path: Path) -> str | None:

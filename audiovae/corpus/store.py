@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 
 from audiovae.audio.files import probe
+from audiovae.corpus.checksums import CheckedSamples, sum_of_sums, sums_file
 from audiovae.corpus.convert import plain_reason, read_samples, resampled_frames
 from audiovae.corpus.manifest import Entry, Split, read_manifest
 from audiovae.corpus.scan import hash_file, scan
@@ -57,14 +58,17 @@ class Recordings:
 
 
 class Store(Recordings):
-    """A folder that `prepare` made: `store.json`, `manifest.jsonl`, `audio/<domain>.i16`."""
+    """A folder that `prepare` made: `store.json`, `manifest.jsonl`, `audio/<domain>.i16`.
+
+    Samples are checked when they are first read, see `audiovae.corpus.checksums`.
+    """
 
     def __init__(self, path: Path, entries: list[Entry], settings: dict[str, Any]) -> None:
         digest = hashlib.sha256((path / MANIFEST_FILE).read_bytes()).hexdigest()
         super().__init__(entries, settings["sample_rate"], digest)
         self.path = path
         self.settings = settings
-        self._maps: dict[str, np.ndarray] = {}
+        self._files: dict[str, CheckedSamples] = {}
 
     @classmethod
     def open(cls, path: str | Path) -> Store:
@@ -92,13 +96,43 @@ class Store(Recordings):
         return _reopen, (self.path, self.fingerprint)
 
     def audio(self, entry: Entry, start: int, frames: int) -> np.ndarray:
-        """Return int16 samples (frames,) of a recording from `start`: a view of the file."""
-        if entry.domain not in self._maps:
-            file = audio_file(self.path, entry.domain)
-            self._maps[entry.domain] = np.memmap(file, SAMPLE, "r").view(np.ndarray)
+        """Return int16 samples (frames,) of a recording from `start`: a view of the file.
+
+        Raises `CorpusError` where they are no longer what was prepared.
+        """
         _check_range(entry, start, frames)
-        begin = entry.offset + start
-        return self._maps[entry.domain][begin : begin + frames]
+        samples = self._samples(entry.domain).read(entry.offset + start, frames)
+        if samples is None:
+            raise CorpusError(
+                f"{audio_file(self.path, entry.domain)} is damaged in {entry.path}: run the same "
+                "prepare command again, which converts it anew"
+            )
+        return samples
+
+    def is_whole(self, entry: Entry) -> bool:
+        """Say whether a recording's samples are what was prepared; reads them all."""
+        return self._samples(entry.domain).are_whole(entry.offset, entry.frames)
+
+    def _samples(self, domain: str) -> CheckedSamples:
+        if domain not in self._files:
+            file = audio_file(self.path, domain)
+            self._files[domain] = CheckedSamples(file, self._sums(file, domain))
+        return self._files[domain]
+
+    def _sums(self, file: Path, domain: str) -> np.ndarray | None:
+        """Return the checksums of a domain's file; a store of an older version has none."""
+        known = self.settings.get("checksums", {}).get(domain)
+        if known is None:
+            return None
+        try:
+            sums = np.fromfile(sums_file(file), "<u4")
+        except OSError:
+            sums = np.zeros(0, "<u4")
+        if sum_of_sums(sums) != known:
+            raise CorpusError(
+                f"{sums_file(file)} is damaged: run the same prepare command again, which mends it"
+            )
+        return sums
 
 
 def _reopen(path: Path, fingerprint: str) -> Store:
@@ -134,6 +168,9 @@ def read_settings(path: Path) -> dict[str, Any]:
     rate = settings.get("sample_rate")
     if not isinstance(rate, int) or rate < 1:
         raise CorpusError(f"{path / STORE_FILE} has no valid sample_rate: prepare the store anew")
+    sums = settings.get("checksums", {})
+    if not isinstance(sums, dict) or not all(isinstance(known, str) for known in sums.values()):
+        raise CorpusError(f"{path / STORE_FILE} has no valid checksums: prepare the store anew")
     return settings
 
 
