@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+import re
 import signal
 import subprocess
 import sys
@@ -169,9 +170,28 @@ def test_a_run_refuses_other_settings_and_other_data(store, tmp_path):
         train(store, tmp_path / "x", config(), domains=["four"], steps=2, progress=False)
     with pytest.raises(CorpusError, match="16000 Hz"):
         train(store, tmp_path / "x", Config(), steps=2, progress=False)
-    (tmp_path / "run" / "state.pt").write_bytes(b"half")
-    with pytest.raises(CheckpointError, match="damaged"):
-        train(store, tmp_path / "run", config(), steps=2, progress=False)
+
+
+def test_a_damaged_state_is_told_and_the_one_before_goes_on(store, tmp_path, capsys):
+    settings, run = config(training={"checkpoint_every": 2}), tmp_path / "run"
+    train(store, tmp_path / "whole", settings, steps=6, progress=False)
+    train(store, run, settings, steps=6, progress=False)
+    state = bytearray((run / "state.pt").read_bytes())
+    previous = (run / "state.previous.pt").read_bytes()
+    for place in (len(state) // 3, len(state) // 2):
+        state[place] ^= 1  # No header of the archive: numbers of a tensor.
+    for damaged in (bytes(state), bytes(state)[: len(state) // 2], b""):
+        (run / "state.pt").write_bytes(damaged)
+        (run / "state.previous.pt").write_bytes(previous)
+        train(store, run, settings, steps=6, progress=False)
+        said = capsys.readouterr().err
+        assert re.search(r"state\.pt is damaged \(.+\): training goes on from .+ of step 4\n", said)
+        one, two = weights(tmp_path / "whole"), weights(run)
+        assert all(torch.equal(one[k], two[k]) for k in one)
+    for name in ("state.pt", "state.previous.pt"):
+        (run / name).write_bytes(b"half")
+    with pytest.raises(CheckpointError, match=r"state\.pt is damaged .+ and .+previous\.pt is dam"):
+        train(store, run, settings, steps=6, progress=False)
 
 
 def test_budgets():

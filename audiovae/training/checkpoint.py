@@ -1,9 +1,11 @@
-"""Training state: one file, written atomically, loaded without running code."""
+"""Training state: one file and the one before it, written atomically, loaded without code."""
 
 from __future__ import annotations
 
 import json
 import os
+import sys
+import zipfile
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +15,7 @@ from audiovae.config import Config
 from audiovae.errors import CheckpointError, UserError
 from audiovae.tables import from_dict, to_dict
 
-STATE = "state.pt"
+STATE, PREVIOUS = "state.pt", "state.previous.pt"
 PLAN = "run.json"
 
 
@@ -31,25 +33,53 @@ def write_atomically(path: Path, content: bytes) -> None:
 
 
 def save_state(run: Path, state: dict[str, Any]) -> None:
-    """Write training state; a crash at any moment leaves the last whole one."""
-    temporary = run / f".{STATE}.part"
+    """Write training state and keep the last one; a crash at any moment leaves a whole one."""
+    temporary, path, previous = run / f".{STATE}.part", run / STATE, run / PREVIOUS
     with open(temporary, "wb") as file:
         torch.save(state, file)
         file.flush()
         os.fsync(file.fileno())
-    os.replace(temporary, run / STATE)
+    if path.is_file():
+        previous.unlink(missing_ok=True)
+        try:
+            os.link(path, previous)
+        except OSError:  # A file system without hard links.
+            os.replace(path, previous)
+    os.replace(temporary, path)
 
 
 def load_state(run: Path, device: torch.device) -> dict[str, Any] | None:
-    """Return the training state of a run, or nothing when it has none yet."""
-    path = run / STATE
-    if not path.is_file():
-        return None
-    try:
-        return torch.load(path, map_location=device, weights_only=True)
-    except Exception as error:
-        reason = str(error).splitlines()[0]
-        raise CheckpointError(f"{path} is damaged ({reason}): delete it to start again") from None
+    """Return the training state of a run, or nothing when it has none yet.
+
+    Where the last one is damaged it is the one before, and that is said. Raises `CheckpointError`
+    where that is damaged too.
+    """
+    damage = []
+    for path in (run / STATE, run / PREVIOUS):
+        if not path.is_file():
+            continue
+        try:
+            state = _read(path, device)
+        except Exception as error:
+            reason = str(error).splitlines() or [type(error).__name__]
+            damage.append(f"{path} is damaged ({reason[0]})")
+            continue
+        for found in damage:
+            text = f"{found}: training goes on from the one before it, of step {state['step']}"
+            print(text, file=sys.stderr, flush=True)
+        return state
+    if damage:
+        raise CheckpointError(f"{' and '.join(damage)}: delete {run} to start again")
+    return None
+
+
+def _read(path: Path, device: torch.device) -> dict[str, Any]:
+    """Read a state, its checksums compared: PyTorch writes them and does not look at them."""
+    with zipfile.ZipFile(path) as archive:
+        damaged = archive.testzip()
+    if damaged is not None:
+        raise ValueError(f"{damaged} is not what was written")
+    return torch.load(path, map_location=device, weights_only=True)
 
 
 def open_run(
