@@ -19,6 +19,7 @@ from audiovae.apps.generate import GenerateSettings, generate_audio, generate_fi
 from audiovae.apps.info import describe
 from audiovae.errors import CheckpointError, CorpusError, UserError
 from audiovae.model.autoencoder import AudioVAE
+from audiovae.model.header import checksum
 from audiovae.model.sequence_sampler import SequenceSampler
 from audiovae.model.weights import SEQUENCE
 from audiovae.training import sequence as fitting
@@ -64,6 +65,7 @@ def test_fitting_adds_a_file_and_a_line(fitted: tuple[Path, Path, dict]) -> None
         assert (copy / name).read_bytes() == (model / name).read_bytes()
     header = json.loads((copy / "config.json").read_text())
     assert header.pop("sequence")["facts"]["nats"]["nats"] == round(said["valid"]["nats"], 3)
+    assert header["files"].pop(SEQUENCE) == checksum((copy / SEQUENCE).read_bytes())
     assert header == json.loads((model / "config.json").read_text())
     assert describe(copy)["prior_over_time"]["steps"] == 40
     assert describe(model)["prior_over_time"] == "none"

@@ -12,9 +12,10 @@ import torch
 
 from audiovae.errors import CheckpointError
 from audiovae.model.autoencoder import AudioVAE
+from audiovae.model.header import read_header
 from audiovae.model.pretrained import HUB_ID, fetch
 from audiovae.model.vocoder import LinkedVocoder
-from audiovae.model.weights import VOCODER, load_model, read_header
+from audiovae.model.weights import VOCODER, load_model
 from audiovae.training.optimise import pick_device
 from audiovae.training.start import (
     SHIPPED,

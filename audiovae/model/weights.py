@@ -13,20 +13,26 @@ from urllib.parse import quote
 
 import torch
 from safetensors import SafetensorError
-from safetensors.torch import load_file, save, save_file
+from safetensors.torch import load, save
 from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
 
 import audiovae
 from audiovae.config import Config
 from audiovae.errors import CheckpointError, UserError
-from audiovae.model.autoencoder import AudioVAE, Statistics
+from audiovae.model.autoencoder import AudioVAE
+from audiovae.model.header import (
+    FORMAT,
+    checksum,
+    from_dict_statistics,
+    model_card,
+    read_header,
+)
 from audiovae.model.notes import NoteEncoder
 from audiovae.model.sequence import SequencePrior, SequenceShape
 from audiovae.model.vocoders import make_vocoder
 from audiovae.tables import from_dict, to_dict
 
-FORMAT = 1
 STORAGE = ("float32", "bfloat16", "int8")
 QUANTISE_FROM = 4096
 """Tensors smaller than this are not stored in 8 bits: they cost little and matter much."""
@@ -37,7 +43,8 @@ VOCODER, NOTES = "vocoder.safetensors", "notes.safetensors"
 """Files of a checkpoint folder that hold its vocoder, and what turns notes into z."""
 SEQUENCE = "sequence.safetensors"
 """And its prior over time."""
-MAX_CONFIG_BYTES = 8 << 20
+MOST_OVERHEAD = 1 << 20
+"""Bytes of a file that are no weights: names, shapes, scales."""
 
 
 def pack(state: dict[str, Tensor], storage: str) -> dict[str, Tensor]:
@@ -124,13 +131,16 @@ def write_sequence(prior: SequencePrior, folder: Path, output: Path) -> Path:
 
     All else in it stays as it is; `output` may be the folder itself.
     """
+    data = save(pack(prior.state_dict(), "int8"))
     header = read_header(folder) | {"sequence": describe_sequence(prior)}
+    if "files" in header:
+        header["files"] |= {SEQUENCE: checksum(data)}
     output.parent.mkdir(parents=True, exist_ok=True)
     temporary = Path(tempfile.mkdtemp(prefix=f".{output.name}.", dir=output.parent))
     try:
         shutil.copytree(folder, temporary, dirs_exist_ok=True)
         temporary.chmod(0o755)
-        (temporary / SEQUENCE).write_bytes(save(pack(prior.state_dict(), "int8")))
+        (temporary / SEQUENCE).write_bytes(data)
         (temporary / "config.json").write_bytes(_json(header))
         replace_folder(temporary, output)
     finally:
@@ -150,12 +160,13 @@ def save_model(model: AudioVAE, folder: Path, *, storage: str = "float32", card:
     temporary = Path(tempfile.mkdtemp(prefix=f".{folder.name}.", dir=folder.parent))
     try:
         temporary.chmod(0o755)
+        files = {}
         for name, module in _parts(model).items():
-            path = temporary / name
-            path.parent.mkdir(exist_ok=True)
-            save_file(pack(module.state_dict(), storage), path)
-            path.chmod(0o644)  # It writes for its owner alone.
-        (temporary / "config.json").write_bytes(_json(describe(model)))
+            data = save(pack(module.state_dict(), storage))
+            (temporary / name).parent.mkdir(exist_ok=True)
+            (temporary / name).write_bytes(data)
+            files[name] = checksum(data)
+        (temporary / "config.json").write_bytes(_json(describe(model) | {"files": files}))
         (temporary / "README.md").write_text(card or model_card(model))
         replace_folder(temporary, folder)
     finally:
@@ -209,7 +220,7 @@ def load_model(folder: Path, domains: Collection[str] | None = None) -> AudioVAE
             model.sequence = _sequence(header["sequence"], config, folder)
     model.provenance = header.get("provenance", {})
     for name, module in _parts(model).items():
-        load_part(module, folder / name)
+        load_part(module, folder, name, header)
     return model.eval()
 
 
@@ -242,59 +253,35 @@ class _Unfilled(TorchFunctionMode):
         )
 
 
-def load_part(module: nn.Module, path: Path) -> None:
-    """Load one safetensors file into a module, strictly; what was not yet heard may lack."""
+def load_part(module: nn.Module, folder: Path, name: str, header: dict[str, Any]) -> None:
+    """Load a file of a checkpoint into a module, strictly; what was not yet heard may lack.
+
+    Args:
+        module: to be filled.
+        folder: the checkpoint.
+        name: of the file in it.
+        header: its `config.json`; what it lists in `files` has to be what was written. A
+            checkpoint of an older version lists none.
+
+    Raises `CheckpointError` where the file is missing, larger than the module could need, damaged
+    or of another network.
+    """
+    path = folder / name
     if not path.is_file():
         raise CheckpointError(f"{path} is missing from the checkpoint")
+    state = module.state_dict()
+    most = MOST_OVERHEAD + sum(8 * tensor.numel() for tensor in state.values())
+    if path.stat().st_size > most:
+        raise CheckpointError(f"{path} is over {most} bytes, too large for the config")
+    data, known = path.read_bytes(), header.get("files", {}).get(name)
+    if known is not None and checksum(data) != known:
+        raise CheckpointError(f"{path} is damaged (its checksum differs): copy or train it again")
     try:
-        unheard = {k: v for k, v in module.state_dict().items() if k.endswith(".span")}
+        unheard = {k: v for k, v in state.items() if k.endswith(".span")}
         # What was unpacked becomes the weights: no copy.
-        module.load_state_dict(unheard | unpack(load_file(path)), strict=True, assign=True)
+        module.load_state_dict(unheard | unpack(load(data)), strict=True, assign=True)
     except SafetensorError as error:
         raise CheckpointError(f"{path} is damaged ({error}): copy or train it again") from None
     except RuntimeError as error:
         detail = str(error).splitlines()[-1].strip()
         raise CheckpointError(f"{path} does not fit the config: {detail}") from None
-
-
-def read_header(folder: Path) -> dict[str, Any]:
-    """Return `config.json` of a checkpoint folder, checked for its format."""
-    path = folder / "config.json"
-    if not path.is_file():
-        raise CheckpointError(f"{folder} is no checkpoint: it has no config.json")
-    if path.stat().st_size > MAX_CONFIG_BYTES:
-        raise CheckpointError(f"{path} is over 8 MiB: not a config")
-    try:
-        header = json.loads(path.read_text("utf-8"))
-    except ValueError as error:
-        raise CheckpointError(f"{path} is not JSON: {error}") from None
-    if not isinstance(header, dict) or header.get("format") != FORMAT:
-        raise CheckpointError(f"{path} is not a checkpoint of format {FORMAT}")
-    domains = header.get("domains")
-    if not isinstance(domains, list) or not all(isinstance(d, str) and d for d in domains):
-        raise CheckpointError(f"{path} must list its domains")
-    return header
-
-
-def from_dict_statistics(values: Any, config: Config) -> Statistics:
-    """Build `Statistics` from JSON, checked against the numbers of bands and latent dimensions."""
-    n_mels, latent = config.audio.n_mels, config.model.latent_dim
-    try:
-        mean, std = (tuple(float(v) for v in values[name]) for name in ("mean", "std"))
-        noise = tuple(float(v) for v in values.get("noise", ()))
-        loudness = float(values["loudness"])
-    except (AttributeError, KeyError, TypeError, ValueError):
-        raise CheckpointError("statistics must hold mean, std and loudness") from None
-    if len(mean) != n_mels or len(std) != n_mels or not min(std) > 0:
-        raise CheckpointError(f"statistics must hold {n_mels} means and positive deviations")
-    if noise and (len(noise) != latent or not min(noise) > 0):
-        raise CheckpointError(f"statistics must hold no noise, or {latent} positive deviations")
-    return Statistics(mean, std, loudness, noise)
-
-
-def model_card(model: AudioVAE) -> str:
-    """Return the README of a checkpoint: front matter and what is known."""
-    lines = ["---", "library_name: audiovae", "license: mit", "tags: [audio, timbre-transfer]"]
-    lines += ["---", "", "# audiovae model", "", f"Domains: {', '.join(model.domains)}.", ""]
-    lines += [f"- {k}: {v}" for k, v in model.provenance.items()]
-    return "\n".join(lines) + "\n"

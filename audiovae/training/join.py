@@ -5,7 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 
 from audiovae.model.autoencoder import AudioVAE
-from audiovae.model.weights import load_model, read_header
+from audiovae.model.header import read_header
+from audiovae.model.weights import load_model
 from audiovae.training.start import checkpoint_folder, load_vocoder
 
 

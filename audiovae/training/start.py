@@ -20,9 +20,10 @@ from audiovae.metrics.pitch import pitch_range
 from audiovae.model.autoencoder import AudioVAE, Statistics
 from audiovae.model.decoder import Decoder, LogMelDecoder
 from audiovae.model.eight_bits import hear_spans, is_heard
+from audiovae.model.header import read_header
 from audiovae.model.vocoder import LinkedVocoder
 from audiovae.model.vocoders import make_vocoder
-from audiovae.model.weights import VOCODER, load_model, load_part, read_header
+from audiovae.model.weights import VOCODER, load_model, load_part
 from audiovae.tables import from_dict
 
 SHIPPED = {"default": "weights", "causal": "weights_causal"}
@@ -275,8 +276,7 @@ def load_vocoder(folder: Path, config: Config) -> LinkedVocoder:
     Raises `CheckpointError` when there is none, or when its frames mean something else.
     """
     header = read_header(folder)
-    path = folder / VOCODER
-    if not path.is_file():
+    if not (folder / VOCODER).is_file():
         raise CheckpointError(f"{folder} holds no vocoder")
     if _audio_of(header) != config.audio:
         raise CheckpointError(
@@ -285,5 +285,5 @@ def load_vocoder(folder: Path, config: Config) -> LinkedVocoder:
         )
     settings = from_dict(VocoderConfig, header["config"]["vocoder"], "config.vocoder")
     vocoder = make_vocoder(dataclasses.replace(config, vocoder=settings))
-    load_part(vocoder, path)
+    load_part(vocoder, folder, VOCODER, header)
     return vocoder.eval()

@@ -162,7 +162,7 @@ def _value(text: str) -> Any:
 def _config_of(path: Path, overrides: dict[str, Any]) -> Config:
     """Return the settings of a run or checkpoint, with overrides."""
     from audiovae.config import Config
-    from audiovae.model.weights import read_header
+    from audiovae.model.header import read_header
     from audiovae.tables import from_dict
     from audiovae.training.start import checkpoint_folder
 
