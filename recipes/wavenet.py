@@ -17,10 +17,10 @@ DOMAINS = ["piano", "harpsichord", "organ", "guitar", "strings", "trumpet", "cla
 RATE = 16_000
 SKETCH = {
     **{"model.decoder": "convnext", "model.share": "film", "training.rows": 4},
-    **{"objective.beta": 0.3, "objective.free_bits": 0.0},
+    **{"objective.beta": 0.3, "objective.free_bits": 0.0, "training.learning_rate": 2e-3},
 }
 TOGETHER = {"training.own_ramp": 0.0, "model.share": "film", "training.settle": True}
-APART = {"training.own_ramp": 0.0, "training.learning_rate": 1e-3}
+APART = {"training.own_ramp": 0.0}
 
 
 def main() -> None:
