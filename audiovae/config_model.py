@@ -5,7 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
-from audiovae.tables import require
+from audiovae.tables import check_ranges, require
+
+WIDEST = 8192
+"""Channels and the like: what comes from a stranger's config must not fill the memory."""
 
 
 @dataclass(frozen=True)
@@ -43,6 +46,7 @@ class AudioConfig:
             "n_fft must be at least twice hop_length, and their difference even",
         )
         require(self.n_mels >= 8, "n_mels must be at least 8")
+        check_ranges(self, n_fft=(16, 1 << 16), n_mels=(8, WIDEST))
         require(
             0 <= self.f_min < self.mel_f_max <= self.sample_rate / 2,
             "0 <= f_min < f_max <= sample_rate / 2 must hold",
@@ -107,6 +111,12 @@ class ModelConfig:
         require(self.prior_components > 0, "prior_components must be positive")
         for name in ("encoder_blocks", "decoder_blocks"):
             require(min(getattr(self, name)) >= 0, f"{name} must not be negative")
+            require(max(getattr(self, name)) <= 512, f"{name} must be at most 512")
+        check_ranges(
+            self, encoder_width=(1, WIDEST), decoder_width=(1, WIDEST), latent_dim=(1, WIDEST),
+            latent_stride=(1, 64), expansion=(1, 64), kernel_size=(1, 1023),
+            prior_components=(1, WIDEST),
+        )  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -127,8 +137,11 @@ class VocoderConfig:
     def __post_init__(self) -> None:
         for name in ("width", "blocks", "expansion", "iterations"):
             require(getattr(self, name) > 0, f"{name} must be positive")
-        require(0 <= self.refinements <= 64, "refinements must be 0 to 64")
         require(self.kernel_size % 2 == 1, "kernel_size must be odd")
+        check_ranges(
+            self, width=(1, WIDEST), blocks=(1, 512), expansion=(1, 64), kernel_size=(1, 1023),
+            iterations=(1, 10_000), refinements=(0, 64),
+        )  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -150,6 +163,7 @@ class WaveNetConfig:
         for name in ("residual", "skip", "layers", "cycle"):
             require(getattr(self, name) > 0, f"{name} must be positive")
         require(0.01 <= self.temperature <= 10, "temperature must lie between 0.01 and 10")
+        check_ranges(self, residual=(1, WIDEST), skip=(1, WIDEST), layers=(1, 512), cycle=(1, 20))
 
     @property
     def dilations(self) -> tuple[int, ...]:
@@ -175,3 +189,6 @@ class NotesConfig:
         for name in ("width", "blocks", "expansion"):
             require(getattr(self, name) > 0, f"{name} must be positive")
         require(self.kernel_size % 2 == 1, "kernel_size must be odd")
+        check_ranges(
+            self, width=(1, WIDEST), blocks=(1, 512), expansion=(1, 64), kernel_size=(1, 1023)
+        )

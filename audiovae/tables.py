@@ -69,7 +69,8 @@ def _convert(hint: Any, value: Any, where: str) -> Any:
         require(not math.isnan(value), f"{where} must not be NaN")
         return float(value)
     if hint is int:
-        require(number and int(value) == value, f"{where} is {value!r}; expected a whole number")
+        whole = number and math.isfinite(value) and int(value) == value
+        require(whole, f"{where} is {value!r}; expected a whole number")
         return int(value)
     require(isinstance(value, hint), f"{where} is {value!r}; expected {hint.__name__}")
     return value

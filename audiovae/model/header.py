@@ -29,7 +29,7 @@ def read_header(folder: Path) -> dict[str, Any]:
         raise CheckpointError(f"{path} is over 8 MiB: not a config")
     try:
         header = json.loads(path.read_text("utf-8"))
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise CheckpointError(f"{path} is not JSON: {error}") from None
     if not isinstance(header, dict) or header.get("format") != FORMAT:
         raise CheckpointError(f"{path} is not a checkpoint of format {FORMAT}")

@@ -46,6 +46,9 @@ class SequenceShape:
         require(min(self.steps) > 0, "steps must be positive")
         require(min(self.levels) > 0, "levels must be positive")
         require(min(self.state, self.hidden) > 0, "state and hidden must be positive")
+        require(
+            max(self.state, self.hidden, *self.levels) <= 1 << 14, "sizes must be at most 16384"
+        )
 
     @classmethod
     def hear(cls, z: Tensor, noise: Tensor | None, **sizes: int) -> SequenceShape:

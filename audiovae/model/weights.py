@@ -89,13 +89,17 @@ def unpack(packed: dict[str, Tensor]) -> dict[str, Tensor]:
     return state
 
 
+def _decoder_file(domain: str) -> str:
+    return f"decoders/{quote(domain, safe=' ')}.safetensors"
+
+
 def _parts(model: AudioVAE) -> dict[str, nn.Module]:
     """Return the modules of a model by the file that holds them."""
     parts: dict[str, nn.Module] = {"encoder.safetensors": model.encoder}
     if model.shared is not None:
         parts["shared.safetensors"] = model.shared
     for domain in model.domains:
-        parts[f"decoders/{quote(domain, safe=' ')}.safetensors"] = model.decoder(domain)
+        parts[_decoder_file(domain)] = model.decoder(domain)
     if model.vocoder is not None:
         parts[VOCODER] = model.vocoder
     if model.notes is not None:
@@ -210,14 +214,22 @@ def load_model(folder: Path, domains: Collection[str] | None = None) -> AudioVAE
     except KeyError as error:
         raise CheckpointError(f"{folder / 'config.json'} lacks {error}") from None
     wanted = there if domains is None or not {*domains} <= {*there} else {*domains}
-    with _Unfilled():
-        model = AudioVAE(config, sorted(wanted), statistics)
-        if wanted and (folder / VOCODER).exists():
-            model.vocoder = make_vocoder(config)
-        if wanted and (folder / NOTES).exists():
-            model.notes = NoteEncoder(config)
-        if wanted and "sequence" in header:
-            model.sequence = _sequence(header["sequence"], config, folder)
+    for domain in wanted:
+        if not (folder / _decoder_file(domain)).is_file():
+            raise CheckpointError(
+                f"{folder / _decoder_file(domain)} is missing from the checkpoint"
+            )
+    try:
+        with _Unfilled():
+            model = AudioVAE(config, sorted(wanted), statistics)
+            if wanted and (folder / VOCODER).exists():
+                model.vocoder = make_vocoder(config)
+            if wanted and (folder / NOTES).exists():
+                model.notes = NoteEncoder(config)
+            if wanted and "sequence" in header:
+                model.sequence = _sequence(header["sequence"], config, folder)
+    except (RuntimeError, MemoryError):
+        raise CheckpointError(f"{folder} describes networks that this memory can't hold") from None
     model.provenance = header.get("provenance", {})
     for name, module in _parts(model).items():
         load_part(module, folder, name, header)
