@@ -37,7 +37,7 @@ from audiovae.apps.web.answers import (
 from audiovae.apps.web.guard import Guard
 from audiovae.apps.web.jobs import Busy, Job, Queue, Tell
 from audiovae.apps.web.page import policy, show_page
-from audiovae.apps.web.settings import CHANNELS, HEADER_BYTES, RATE, SAMPLE_BYTES, WebSettings
+from audiovae.apps.web.settings import HEADER_BYTES, WebSettings, room_of
 from audiovae.apps.web.shelf import ARRIVING, SOURCE, Shelf, Sound
 from audiovae.apps.web.studio import PICTURE, Studio
 
@@ -45,7 +45,6 @@ SWEEP = 5.0
 """Seconds between looks for what is too old."""
 MOST_OPENING, OPENING_SECONDS = 16, 60.0
 """Uploads that wait to be decoded, and how long one may take."""
-PICTURE_BYTES = 1 << 18
 BY_MIDDLE = "audio/mpeg"
 """The one kind that may begin in the middle of a frame, so that its name must say what it is."""
 
@@ -129,7 +128,7 @@ class Web:
         if self.receiving >= self.settings.uploads:
             raise Busy("too many uploads at once: try again a little later", 2)
         size = self.settings.max_bytes if declared is None else declared
-        sound = self.shelf.add(size + self._most_bytes())
+        sound = self.shelf.add(size + self.settings.sound_bytes)
         by_middle = request.headers.get("content-type") == BY_MIDDLE
         path = sound.place(ARRIVING) / ("upload.mp3" if by_middle else "upload")
         self.receiving += 1
@@ -160,11 +159,6 @@ class Web:
         most = f"{self.settings.max_megabytes:g} MB"
         return HTTPException(413, f"the file is too large; expected at most {most}: cut it up")
 
-    def _most_bytes(self) -> int:
-        """Return the size of the longest sound as it is kept."""
-        samples = self.settings.max_seconds * RATE * CHANNELS
-        return round(samples * SAMPLE_BYTES) + HEADER_BYTES + PICTURE_BYTES
-
     async def choose(self, request: Request) -> Response:
         """Take a phrase that ships with the package, as if it were uploaded."""
         known = {str(number): phrase.path for number, phrase in enumerate(self.phrases)}
@@ -172,7 +166,7 @@ class Web:
         if path is None:
             raise HTTPException(404, "there is no such phrase")
         self.opening.check()
-        sound = self.shelf.add(path.stat().st_size + self._most_bytes())
+        sound = self.shelf.add(path.stat().st_size + self.settings.sound_bytes)
         upload = sound.place(ARRIVING) / "upload"
         shutil.copyfile(path, upload)
         return await self._open(request, sound, upload)
@@ -223,9 +217,8 @@ class Web:
         """Play a sound on other instruments."""
         wish = self.studio.read(await read_json(request))
         sound = self._sound(request)
-        each = sound.samples * SAMPLE_BYTES + HEADER_BYTES + PICTURE_BYTES
         # A loudness is known at the end: until then all lies there in floats as well.
-        size = each * wish.count * (3 if wish.keep_loudness else 1)
+        size = room_of(sound.samples) * wish.count * (3 if wish.keep_loudness else 1)
         return self._run(sound, size, lambda f, tell: self.studio.play(sound.source, f, wish, tell))
 
     async def embed(self, request: Request) -> Response:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import ipaddress
 import json
@@ -82,8 +83,12 @@ class Guard:
             await send({"type": "websocket.close", "code": 1000})
             return
 
+        started = False
+
         async def dressed(message: Message) -> None:
+            nonlocal started
             if message["type"] == "http.response.start":
+                started = True
                 message = _with(message, self.headers)
             await send(message)
 
@@ -91,7 +96,12 @@ class Guard:
         if refused is not None:
             await _answer(dressed, *refused)
             return
-        await self.app(scope, receive, dressed)
+        try:
+            await self.app(scope, receive, dressed)
+        except asyncio.CancelledError:
+            # The server ends, and this task with it.
+            if not started:
+                await _answer(dressed, 503, "the server ends", 0)
 
     def refuse(self, scope: Scope) -> tuple[int, str, int] | None:
         """Return status, reason and seconds to wait for a request that is not let in."""

@@ -251,7 +251,8 @@ $("nearest")?.addEventListener("click", () =>
       const alike = element("td", { className: "number" }, hit.similarity.toFixed(3));
       return element("tr", {}, element("th", { scope: "row" }, hit.name), alike, cell);
     });
-    const heads = ["sound", "alike", ""].map((text) => element("th", { scope: "col" }, text));
+    const heads = ["sound", "alike", "player"].map((text) => element("th", { scope: "col" }, text));
+    heads[1].className = "number";
     const head = element("thead", {}, element("tr", {}, ...heads));
     const table = element("table", { className: "neighbours" }, head, element("tbody", {}, ...rows));
     $("neighbours").replaceChildren(table, element("p", { className: "soft" }, `${pace(result)}.`));

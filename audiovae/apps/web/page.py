@@ -35,11 +35,11 @@ def show_page(studio: Studio, settings: WebSettings, phrases: Sequence[Phrase]) 
         f'<div id="limits" {data}></div>',
         *_source(settings, phrases),
         *_targets(studio, domains),
-        '<div class="status"><p id="status" role="status" aria-live="polite"></p>'
-        '<progress id="bar" max="1" aria-label="Share that is done" hidden></progress>'
-        '<button type="button" id="stop" hidden>Stop</button></div>',
         '<section id="results" aria-label="Results"></section>',
         *_embeddings(studio),
+        '<div class="status"><p id="status" role="status">Choose, drop or record a sound.</p>'
+        '<progress id="bar" max="1" aria-label="Share that is done" hidden></progress>'
+        '<button type="button" id="stop" hidden>Stop</button></div>',
     ]
     parts = resources.files("audiovae.apps.web")
     names = ("page.css", "page.js", "sound.js")
@@ -89,7 +89,7 @@ def _source(settings: WebSettings, phrases: Sequence[Phrase]) -> list[str]:
         paragraph(
             f"At most {settings.max_megabytes:g} MB and {settings.max_seconds:g} seconds. Sounds "
             "go to the computer that serves this page and to no other. They are removed when the "
-            f"page is closed, and {kept}.",
+            f"page is closed, or {kept}.",
             "soft",
         ),
         '<div id="source"></div></section>',
@@ -129,14 +129,14 @@ def _targets(studio: Studio, domains: Sequence[str]) -> list[str]:
         '<label class="slider"><span>New sound</span><input type="range" id="mix" min="0" max="1" '
         'step="0.05" value="1"><output>100 %</output></label>',
         "</div></details>",
-        '<p><button type="submit" id="play" disabled>Play it</button> '
+        '<p class="go"><button type="submit" id="play" disabled>Play it</button> '
         '<label class="hold"><input type="checkbox" id="hold" checked> Players go on where the '
         "last one was</label></p></form>",
     ]
 
 
 def _embeddings(studio: Studio) -> list[str]:
-    timbre = " and the timbre" if studio.timbre is not None else ""
+    timbre = ", and the timbre of the whole" if studio.timbre is not None else ""
     parts = [
         '<section aria-labelledby="third"><h2 id="third">3. What it is</h2>',
         paragraph(

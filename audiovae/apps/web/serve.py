@@ -117,7 +117,7 @@ def _run(
         ws="none",
         lifespan="on",
         limit_concurrency=CONNECTIONS,
-        timeout_graceful_shutdown=2,
+        timeout_graceful_shutdown=1,
     )
     server = Server(config)
     try:

@@ -5,14 +5,15 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from audiovae.audio.files import Limits
-from audiovae.tables import check_ranges
+from audiovae.tables import check_ranges, require
 
 RATE = 48_000
 """Hertz: faster sounds are brought to it on arrival, so that their length bounds their size."""
 CHANNELS = 2
 SAMPLE_BYTES = 3
 """Of the WAV files that are kept."""
-HEADER_BYTES = 1 << 12
+HEADER_BYTES, PICTURE_BYTES = 1 << 12, 1 << 18
+"""More than a WAV file's header and a spectrogram take."""
 
 
 @dataclass(frozen=True)
@@ -65,6 +66,12 @@ class WebSettings:
             sounds=(1, 10_000),
             storage_megabytes=(1, 1_000_000),
         )
+        needed = (self.max_bytes + self.sound_bytes) / 1e6
+        require(
+            self.storage_megabytes >= needed,
+            f"storage_megabytes is {self.storage_megabytes:g}; expected {needed:.0f}, which one "
+            "sound may need, or more, or smaller max_megabytes or max_seconds",
+        )
 
     @property
     def max_bytes(self) -> int:
@@ -72,6 +79,16 @@ class WebSettings:
         return round(self.max_megabytes * 1e6)
 
     @property
+    def sound_bytes(self) -> int:
+        """Of the longest sound, as it is kept."""
+        return room_of(round(self.max_seconds * RATE) * CHANNELS)
+
+    @property
     def limits(self) -> Limits:
         """What an uploaded sound may be."""
         return Limits(max_seconds=self.max_seconds, max_channels=CHANNELS)
+
+
+def room_of(samples: int) -> int:
+    """Return the bytes that a sound of so many samples takes, with its picture, at most."""
+    return samples * SAMPLE_BYTES + HEADER_BYTES + PICTURE_BYTES

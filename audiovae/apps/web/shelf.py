@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from audiovae.apps.web.jobs import Busy
+from audiovae.errors import UserError
 
 SOURCE = "source.wav"
 RUNS = 6
@@ -110,7 +111,15 @@ class Shelf:
         return sound
 
     def begin(self, sound: Sound, size: int) -> int:
-        """Begin a run that may need so many bytes, and return its number. Raises `Busy`."""
+        """Begin a run that may need so many bytes, and return its number.
+
+        Raises `Busy` where there is no room now, `UserError` where there can be none.
+        """
+        if size + sound.room[ARRIVING] > self.size:
+            raise UserError(
+                "this would take more room than the server has: choose fewer domains or a "
+                "shorter sound"
+            )
         while len(sound.ended) >= RUNS:
             self._free(sound, sound.ended[0])
         self._make_room(size, 0, sound)
@@ -153,14 +162,17 @@ class Shelf:
             shutil.rmtree(sound.place(run))
 
     def _make_room(self, size: int, sounds: int, kept: Sound | None = None) -> None:
-        """Remove what was not used for longest, as far as another needs it."""
+        """Remove what was not used for longest, as far as another needs it. Raises `Busy`."""
         self.sweep()
         idle = [s for s in self.sounds.values() if not s.running and s is not kept]
         idle.sort(key=lambda s: s.used, reverse=True)
+        old = [] if kept is None else kept.ended[::-1]
+        free = self.size - self.taken + sum(sum(s.room.values()) for s in idle)
+        free += sum(kept.room[run] for run in old) if kept else 0
+        if size > free or len(self.sounds) - len(idle) + sounds > self.most:
+            raise Busy("there is no room for more sounds now: try again a little later", 30)
         while self.taken + size > self.size or len(self.sounds) + sounds > self.most:
             if idle:
                 self.drop(idle.pop())
-            elif kept is not None and kept.ended:
-                self._free(kept, kept.ended[0])
-            else:
-                raise Busy("there is no room for more sounds now: try again a little later", 30)
+            elif kept is not None:
+                self._free(kept, old.pop())

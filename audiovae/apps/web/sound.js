@@ -41,6 +41,7 @@ $("record").addEventListener("click", async () => {
   } catch (error) {
     return say(`No microphone: ${error.message}`, true);
   }
+  for (const player of document.querySelectorAll("audio")) player.pause();
   const context = new AudioContext(), blocks = [];
   await context.audioWorklet.addModule("recorder.js");
   const node = new AudioWorkletNode(context, "recorder", { channelCount: 1, channelCountMode: "explicit" });

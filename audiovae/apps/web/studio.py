@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import io
 import json
+import tempfile
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -17,12 +18,12 @@ from audiovae.apps.embed_files import encoder_metadata
 from audiovae.apps.embed_timbre import check_timbre
 from audiovae.apps.models import Resolved
 from audiovae.apps.search import Hit, Library
-from audiovae.apps.sources import BLOCK, FileSource
+from audiovae.apps.sources import BLOCK, FileSource, Watched
 from audiovae.apps.transfer import TransferSettings, pick_voices, transfer_files
 from audiovae.apps.web.jobs import Tell
 from audiovae.apps.web.settings import RATE, WebSettings
 from audiovae.apps.web.shelf import SOURCE
-from audiovae.audio.files import AudioInfo, Writer, probe, stream
+from audiovae.audio.files import AudioInfo, Writer, probe, stream, write
 from audiovae.errors import UserError
 from audiovae.metrics.pictures import RATE as PICTURE_RATE
 from audiovae.metrics.pictures import encode_spectrogram
@@ -55,38 +56,6 @@ class Wish:
     def count(self) -> int:
         """Sounds that will be made."""
         return len(self.to) + bool(self.blend)
-
-
-class Watched:
-    """A source that tells how much of it was read; it can be read several times.
-
-    Args:
-        source: the sound.
-        passes: how often it will be read.
-        tell: takes the share that is done; may raise, which ends the reading.
-    """
-
-    def __init__(self, source: FileSource, passes: int, tell: Tell) -> None:
-        self.source, self.tell = source, tell
-        self.seconds = source.info.seconds
-        self.done, self.total = 0.0, passes * self.seconds
-
-    @property
-    def sample_rate(self) -> int:
-        """Samples a second."""
-        return self.source.sample_rate
-
-    @property
-    def shape(self) -> tuple[int, int]:
-        """Channels and samples."""
-        return self.source.shape
-
-    def blocks(self, rate: int) -> Iterator[np.ndarray]:
-        """Give the sound at a rate, block by block."""
-        for block in self.source.blocks(rate):
-            self.tell(min(1.0, self.done / self.total))
-            yield block
-            self.done += block.shape[1] / rate
 
 
 class Studio:
@@ -198,7 +167,7 @@ class Studio:
         `timbre (dimension,)` where the model has one.
         """
         began = time.perf_counter()
-        sound = Watched(FileSource(probe(source)), self._passes, tell)
+        sound = self._watched(source, tell)
         content = self.encoder.embed_source(sound)
         arrays: dict[str, Any] = {"embeddings": content.embeddings}
         arrays["timestamps"] = content.timestamps
@@ -218,7 +187,7 @@ class Studio:
         if self.library is None:
             raise UserError("there is no folder to search: start audiovae web with --folder")
         began = time.perf_counter()
-        sound = Watched(FileSource(probe(source)), self._passes, tell)
+        sound = self._watched(source, tell)
         query = self.encoder.embed_source(sound, "mean").embeddings
         if self.timbre is not None:
             query = np.concatenate([query, self.timbre.embed_source(sound).embeddings])
@@ -226,10 +195,9 @@ class Studio:
         shown = [_row(hit, self.library) for hit in hits[:HITS]]
         return {"hits": shown, **_pace(sound.seconds, time.perf_counter() - began)}
 
-    @property
-    def _passes(self) -> int:
-        """Times that a sound is read for its embeddings: for its level, and to embed it."""
-        return 2 if self.timbre is None else 4
+    def _watched(self, source: Path, tell: Tell) -> Watched:
+        """Return a sound that will be embedded: an embedding reads it for its level, and again."""
+        return Watched(FileSource(probe(source)), 2 if self.timbre is None else 4, tell)
 
     def _part(self, kind: Kind) -> slice:
         """Return the dimensions of a kind in what `nearest` compares."""
@@ -250,10 +218,10 @@ class Studio:
         """Do all once on half a second of noise, so that the first who asks need not wait."""
         rate = self.model.config.audio.sample_rate
         noise = np.random.default_rng(0).normal(0, 0.1, (1, rate // 2)).astype(np.float32)
-        with Writer(folder / SOURCE, rate, 1) as writer:
-            writer.append(noise)
-        if self.model.domains:
-            self.play(folder / SOURCE, folder, Wish(to=(self.model.domains[0],)), tell)
+        with tempfile.TemporaryDirectory(dir=folder) as scratch:
+            source = write(Path(scratch) / SOURCE, noise, rate)
+            if self.model.domains:
+                self.play(source, source.parent, Wish(to=(self.model.domains[0],)), tell)
 
 
 def known_kinds(resolved: Resolved) -> tuple[Kind, ...]:
