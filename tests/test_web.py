@@ -21,6 +21,7 @@ from audiovae.apps.embed import Encoder
 from audiovae.apps.models import Resolved
 from audiovae.apps.search import open_library
 from audiovae.apps.transfer import TransferSettings, transfer_files
+from audiovae.apps.web import guard
 from audiovae.apps.web.app import Web
 from audiovae.apps.web.serve import make_web
 from audiovae.apps.web.settings import WebSettings
@@ -416,7 +417,8 @@ def test_an_upload_that_breaks_off_leaves_nothing(web: Web) -> None:
     asyncio.run(visit())
 
 
-def test_a_slow_upload_ends(tiny_model: AudioVAE) -> None:
+def test_a_slow_upload_ends(tiny_model: AudioVAE, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(guard, "PATIENCE", 0.05)
     web = web_of(tiny_model, upload_seconds=0.05)
 
     async def visit() -> None:

@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 from webs import HOME, Visit, left, serving, upload, wav, web_of
 
+from audiovae.apps.web import guard
 from audiovae.apps.web.guard import MOST_CLIENTS, Rate
 from audiovae.apps.web.jobs import Busy, Queue
 from audiovae.apps.web.settings import WebSettings
@@ -113,6 +114,27 @@ def test_every_answer_has_its_headers_and_no_traceback(client) -> None:
         assert "access-control-allow-origin" not in headers
         assert "set-cookie" not in headers and "server" not in headers
         assert "Traceback" not in answer.text
+
+
+def test_the_rest_of_what_is_refused_is_read_so_that_the_reason_is_heard(
+    tiny_model: AudioVAE, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    web = web_of(tiny_model)
+
+    async def visit(rest: int) -> Visit:
+        asked = Visit(web, "POST", "/sounds", headers=[(b"host", b"evil.example")])
+        asked.inbox.get_nowait()
+        for number in range(rest):
+            more = number < 2
+            asked.inbox.put_nowait({"type": "http.request", "body": b"x", "more_body": more})
+        await asked.task
+        assert asked.status == 421
+        return asked
+
+    assert asyncio.run(visit(4)).inbox.qsize() == 1
+    # Whoever sends no more is not waited for.
+    monkeypatch.setattr(guard, "PATIENCE", 0.05)
+    assert asyncio.run(visit(2)).inbox.qsize() == 0
 
 
 def test_websockets_are_refused(client) -> None:

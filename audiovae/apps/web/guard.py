@@ -17,6 +17,8 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 MOST_CLIENTS = 4096
 """That are remembered at once."""
+PATIENCE = 2.0
+"""Seconds for which the rest of a refused request is read, and thrown away."""
 CHANGING = ("POST", "PUT", "PATCH", "DELETE")
 
 
@@ -83,12 +85,23 @@ class Guard:
             await send({"type": "websocket.close", "code": 1000})
             return
 
-        started = False
+        started = whole = False
+
+        async def read() -> Message:
+            nonlocal whole
+            message = await receive()
+            whole = not message.get("more_body", False)
+            return message
 
         async def dressed(message: Message) -> None:
             nonlocal started
             if message["type"] == "http.response.start":
                 started = True
+                # Whoever still sends would not hear why it was refused.
+                with contextlib.suppress(TimeoutError):
+                    async with asyncio.timeout(PATIENCE):
+                        while message["status"] >= 400 and not whole:
+                            await read()
                 message = _with(message, self.headers)
             await send(message)
 
@@ -97,9 +110,10 @@ class Guard:
             await _answer(dressed, *refused)
             return
         try:
-            await self.app(scope, receive, dressed)
+            await self.app(scope, read, dressed)
         except asyncio.CancelledError:
             # The server ends, and this task with it.
+            whole = True
             if not started:
                 await _answer(dressed, 503, "the server ends", 0)
 

@@ -169,7 +169,7 @@ function card(title, facts, path, download) {
   picture.addEventListener("click", (event) => {
     const box = picture.getBoundingClientRect();
     audio.currentTime = ((event.clientX - box.left) / box.width) * audio.duration || 0;
-    audio.play();
+    audio.play().catch(() => say("This sound can no longer be played: make it again.", true));
   });
   const caption = element("figcaption", {}, element("b", {}, title), element("span", {}, facts));
   const made = element("figure", {}, caption, picture, audio);
