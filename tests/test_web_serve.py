@@ -71,11 +71,13 @@ def ask(address: str, path: str, body: bytes | None = None) -> bytes:
 
 
 @pytest.mark.skipif(os.name == "nt", reason="signals of POSIX")
-@pytest.mark.parametrize("ending", [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize(
+    "ending", [signal.SIGINT, pytest.param(signal.SIGTERM, marks=pytest.mark.slow)]
+)
 def test_the_verb_serves_and_leaves_nothing(
     ending: signal.Signals, tiny_checkpoint: Path, tmp_path: Path
 ) -> None:
-    host = "0.0.0.0" if ending == signal.SIGTERM else "127.0.0.1"
+    host = "0.0.0.0" if ending == signal.SIGINT else "127.0.0.1"
     words = ["--model", str(tiny_checkpoint), "--host", host, "--precision", "fp32"]
     with running(*words, place=tmp_path) as (process, address):
         assert address.startswith("http://127.0.0.1:")
