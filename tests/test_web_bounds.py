@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import threading
 from collections.abc import Iterator
 from itertools import count
 from pathlib import Path
@@ -10,9 +11,10 @@ from pathlib import Path
 import pytest
 from webs import HOME, Visit, left, serving, upload, wav, web_of
 
-from audiovae.apps.web import guard
+from audiovae.apps.web import guard, jobs
+from audiovae.apps.web.answers import follow
 from audiovae.apps.web.guard import MOST_CLIENTS, Rate
-from audiovae.apps.web.jobs import Busy, Queue
+from audiovae.apps.web.jobs import Busy, Queue, Stopped
 from audiovae.apps.web.settings import WebSettings
 from audiovae.apps.web.shelf import ARRIVING, RUNS, Gone, Shelf
 from audiovae.errors import ConfigError, UserError
@@ -108,7 +110,7 @@ def test_every_answer_has_its_headers_and_no_traceback(client) -> None:
         assert headers["content-security-policy"].startswith("default-src 'none'")
         assert headers["x-content-type-options"] == "nosniff"
         assert headers["x-frame-options"] == "DENY"
-        assert headers["referrer-policy"] == "no-referrer"
+        assert headers["referrer-policy"] == "same-origin"
         assert headers["cross-origin-resource-policy"] == "same-origin"
         assert headers["cache-control"] == "no-store"
         assert "access-control-allow-origin" not in headers
@@ -272,9 +274,9 @@ def test_jobs_run_in_order_and_so_many_at_once() -> None:
 
     async def visit(workers: int) -> list[int]:
         queue = Queue(workers, 10, 60)
-        jobs = [queue.add(lambda _, n=n: order.append(n), lambda _: None) for n in range(5)]
-        places = [queue.place(job) for job in jobs[1:]]
-        await asyncio.gather(*(job.future for job in jobs))
+        added = [queue.add(lambda _, n=n: order.append(n), lambda _: None) for n in range(5)]
+        places = [queue.place(job) for job in added[1:]]
+        await asyncio.gather(*(job.future for job in added))
         await queue.close()
         assert not queue.jobs
         return places
@@ -299,6 +301,25 @@ def test_many_at_once_get_what_one_gets(tiny_model: AudioVAE) -> None:
 
     made = asyncio.run(visit())
     assert len(made) == 5 and len(set(made)) == 1
+
+
+def test_a_job_that_hangs_is_given_up(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(jobs, "GRACE", 0.05)
+    release, ends = threading.Event(), []
+
+    async def visit() -> None:
+        queue = Queue(1, 10, 0.05)
+        job = queue.add(lambda _: release.wait(20), ends.append)
+        with pytest.raises(Stopped):
+            async for _ in follow(queue, job, asyncio.Queue().get):
+                pass
+        assert queue.jobs == [job], "its place is free only once it has ended"
+        release.set()
+        await asyncio.wait([job.future])
+        assert ends == [job]
+        await queue.close()
+
+    asyncio.run(visit())
 
 
 @pytest.mark.parametrize(

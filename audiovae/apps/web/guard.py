@@ -68,7 +68,7 @@ class Guard:
             "content-security-policy": policy,
             "x-content-type-options": "nosniff",
             "x-frame-options": "DENY",
-            "referrer-policy": "no-referrer",
+            "referrer-policy": "same-origin",
             "cross-origin-opener-policy": "same-origin",
             "cross-origin-resource-policy": "same-origin",
             "permissions-policy": "microphone=(self), camera=(), geolocation=()",
