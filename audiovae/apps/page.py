@@ -59,7 +59,8 @@ def document(
             "<!doctype html>",
             f'<html lang="en"><head><meta charset="utf-8">{policy}',
             '<meta name="viewport" content="width=device-width, initial-scale=1">',
-            '<link rel="icon" href="data:,">',
+            # Browsers ask a server for one otherwise.
+            '<link rel="icon" href="data:,">' if alone or script else "",
             f"<title>{escape(title)}</title><style>{STYLE}{style}</style></head><body><main>",
             *body,
             f"</main><script>{SCRIPT}{script}</script></body></html>",
