@@ -140,7 +140,9 @@ def test_samples_far_over_full_scale_are_refused(tmp_path):
 
 def test_limits(takes, tmp_path):
     wav = takes / "take.wav"
-    assert "lasts 0.00 hours" in refusal(wav, Limits(max_seconds=1.9))
+    assert "lasts 2.0 seconds; expected at most 1.9 seconds" in refusal(
+        wav, Limits(max_seconds=1.9)
+    )
     assert "has 2 channels; expected at most 1" in refusal(wav, Limits(max_channels=1))
     assert "sample rate of 16000 Hz" in refusal(wav, Limits(min_rate=22_050))
     assert "sample rate of 16000 Hz" in refusal(wav, Limits(max_rate=8000))

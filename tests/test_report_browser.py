@@ -2,42 +2,23 @@
 
 from __future__ import annotations
 
-import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from browser import open_browser, wait
 from runs import make_all
 
 from audiovae.evaluation.run_report import report_run
 
 pytestmark = pytest.mark.slow  # a browser takes seconds to start
-BROWSERS = ("chromium", "chromium-browser", "google-chrome", "chrome")
-OPTIONS = (
-    "--headless=new", "--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage", "--mute-audio",
-)  # fmt: skip
-WAIT = 60
-"""Seconds for what a busy machine may take."""
 
 
 @pytest.fixture(scope="module")
 def driver() -> Iterator:
     """A headless Chromium that logs what its console says."""
-    webdriver = pytest.importorskip("selenium.webdriver")
-    from selenium.webdriver.chrome.service import Service
-
-    browser = next(filter(None, map(shutil.which, BROWSERS)), None)
-    program = shutil.which("chromedriver")
-    if browser is None or program is None:
-        pytest.skip("no Chromium: apt-get install chromium chromium-driver")
-    options = webdriver.ChromeOptions()
-    options.binary_location = browser
-    for option in OPTIONS:
-        options.add_argument(option)
-    options.set_capability("goog:loggingPrefs", {"browser": "ALL"})
-    driver = webdriver.Chrome(options, Service(program))
-    yield driver
-    driver.quit()
+    with open_browser() as driver:
+        yield driver
 
 
 @pytest.fixture(scope="module")
@@ -53,14 +34,6 @@ def opened(driver, page):
     driver.get(page.as_uri())
     yield driver
     assert driver.get_log("browser") == []
-
-
-def wait(driver, condition: str, *arguments) -> None:
-    from selenium.webdriver.support.ui import WebDriverWait
-
-    WebDriverWait(driver, WAIT, 0.1).until(
-        lambda d: d.execute_script(f"return {condition}", *arguments), condition
-    )
 
 
 def test_players_play_by_keyboard_and_one_at_a_time(opened):

@@ -103,7 +103,7 @@ def test_doctor_says_what_is_here(capsys: pytest.CaptureFixture[str]) -> None:
     said = capsys.readouterr()
     checks = {c["name"]: c for c in last_json(said.out)["checks"]}
     assert checks["torch"]["good"] and checks["sound files"]["good"]
-    assert {"processor", "shipped model", "extra codecs", "this folder"} <= set(checks)
+    assert {"processor", "shipped model", "extra codecs", "extra web", "this folder"} <= set(checks)
     assert said.err == ""
 
 

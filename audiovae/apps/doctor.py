@@ -35,6 +35,7 @@ EXTRAS = {
     "map": ("umap", "UMAP beside PCA in reports"),
     "midi": ("mido", "playing MIDI files"),
     "live": ("sounddevice", "playing live through a sound card"),
+    "web": ("starlette", "the web page"),
     "mteb": ("mteb", "embeddings in MTEB's benchmarks"),
     "onnx": ("onnxscript", "ONNX graphs, and streams played by them"),
     "render": ("music21", "rendering scores"),

@@ -23,7 +23,7 @@ from audiovae.model.autoencoder import AudioVAE
 Pool = Literal["none", "mean"]
 POOLS = ("none", "mean")
 Kind = Literal["content", "timbre", "both"]
-KINDS = ("content", "timbre", "both")
+KINDS: tuple[Kind, ...] = ("content", "timbre", "both")
 Array = TypeVar("Array", np.ndarray, Tensor)
 
 

@@ -41,7 +41,9 @@ class Table:
     """Paragraphs below it."""
 
 
-def document(title: str, body: Iterable[str], *, alone: bool, style: str = "") -> str:
+def document(
+    title: str, body: Iterable[str], *, alone: bool, style: str = "", script: str = ""
+) -> str:
     """Return a page.
 
     Args:
@@ -49,6 +51,7 @@ def document(title: str, body: Iterable[str], *, alone: bool, style: str = "") -
         body: its parts, as HTML.
         alone: whether it holds all its sounds and pictures, so that nothing else may be loaded.
         style: rules beside the common ones.
+        script: what is done beside the common things.
     """
     policy = f'<meta http-equiv="Content-Security-Policy" content="{ALONE}">' if alone else ""
     return "\n".join(
@@ -56,10 +59,11 @@ def document(title: str, body: Iterable[str], *, alone: bool, style: str = "") -
             "<!doctype html>",
             f'<html lang="en"><head><meta charset="utf-8">{policy}',
             '<meta name="viewport" content="width=device-width, initial-scale=1">',
-            '<link rel="icon" href="data:,">' if alone else "",
+            # Browsers ask a server for one otherwise.
+            '<link rel="icon" href="data:,">' if alone or script else "",
             f"<title>{escape(title)}</title><style>{STYLE}{style}</style></head><body><main>",
             *body,
-            f"</main><script>{SCRIPT}</script></body></html>",
+            f"</main><script>{SCRIPT}{script}</script></body></html>",
             "",
         ]
     )

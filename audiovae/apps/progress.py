@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 import time
+from collections.abc import Callable
 
 from tqdm import tqdm
 
@@ -11,6 +12,11 @@ DELAY = 2.0
 """Seconds before anything is shown."""
 LINE_EVERY = 10.0
 """Seconds between plain lines."""
+Watch = bool | Callable[[float], object]
+"""Whether to show progress; or who is told of it, as the share done, 0 to 1.
+
+Who is told may raise, which stops the work: what was half written is removed.
+"""
 
 
 class Progress:
@@ -19,11 +25,13 @@ class Progress:
     Args:
         total: seconds of audio in all.
         label: what is being done.
-        enabled: whether to show anything.
+        watch: whether to show anything, or who is told instead.
     """
 
-    def __init__(self, total: float, label: str, enabled: bool) -> None:
+    def __init__(self, total: float, label: str, watch: Watch) -> None:
         self.total, self.label, self.done = total, label, 0.0
+        self.tell = None if isinstance(watch, bool) else watch
+        enabled = watch is True
         terminal = sys.stderr.isatty()
         self.lines = enabled and not terminal
         self.started = time.monotonic()
@@ -40,6 +48,8 @@ class Progress:
     def advance(self, seconds: float) -> None:
         """Count some audio as done."""
         self.done += seconds
+        if self.tell is not None:
+            self.tell(min(1.0, self.done / self.total) if self.total else 1.0)
         self.bar.update(seconds)
         now = time.monotonic()
         if self.lines and now >= self.next_line:

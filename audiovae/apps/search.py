@@ -37,6 +37,57 @@ class Hit:
     """Cosine of its embedding and the query's: 1 is the same direction."""
 
 
+@dataclass(frozen=True)
+class Library:
+    """Sounds of a folder and their embeddings."""
+
+    folder: Path
+    paths: Sequence[Path]
+    rows: np.ndarray
+    """`(file, dimension)`."""
+
+    def nearest(self, query: np.ndarray, part: slice = slice(None)) -> list[Hit]:
+        """Return all files, the likest first.
+
+        Args:
+            query: `(dimension,)`, of the same encoder.
+            part: the dimensions that are compared.
+        """
+        cosines = cosine(self.rows[:, part], query[part])
+        order = np.argsort(-cosines, kind="stable")
+        return [Hit(self.paths[i], float(cosines[i])) for i in order]
+
+
+def open_library(
+    encoder: Encoder,
+    folder: str | Path,
+    *,
+    index: str | Path | None = None,
+    progress: bool = False,
+) -> Library:
+    """Embed the sounds of a folder, with those of all folders in it.
+
+    Args:
+        encoder: its kind says what will be compared.
+        folder: of sounds.
+        index: an `.npz` file that keeps the embeddings; what it has of unchanged files and of the
+            same encoder is used again.
+        progress: whether to show any.
+
+    Raises:
+        AudioError: on a file that is no sound.
+        UserError: on a folder without sounds, or an index that is none.
+    """
+    if not Path(folder).is_dir():
+        raise UserError(f"no folder {folder}: expected one of sounds")
+    place = None if index is None else _check_index(Path(index))
+    paths = [path for path, _ in find_inputs([folder])]
+    table = _embed(encoder, paths, {} if place is None else _read(place, encoder), progress)
+    if place is not None:
+        _write(place, encoder, table)
+    return Library(Path(folder), paths, np.stack([table[str(path)][1] for path in paths]))
+
+
 def search_files(
     encoder: Encoder,
     folder: str | Path,
@@ -55,8 +106,7 @@ def search_files(
         folder: of sounds, with all folders in it.
         query: a file.
         count: of hits.
-        index: an `.npz` file that keeps the embeddings; what it has of unchanged files and of the
-            same encoder is used again.
+        index: as `open_library` has it.
         progress: whether to show any.
 
     Raises:
@@ -68,16 +118,8 @@ def search_files(
     if not Path(folder).is_dir():
         raise UserError(f"no folder {folder}: expected one of sounds, then a file to look for")
     asked = encoder.embed(query, pool="mean").embeddings
-    place = None if index is None else _check_index(Path(index))
-    paths = [path for path, _ in find_inputs([folder])]
-    table = _embed(encoder, paths, {} if place is None else _read(place, encoder), progress)
-    if place is not None:
-        _write(place, encoder, table)
-    rows = np.stack([table[str(path)][1] for path in paths])
-    cosines = cosine(rows, asked)
-    order = np.argsort(-cosines, kind="stable")
-    others = [i for i in order if not os.path.samefile(paths[i], query)]
-    return [Hit(paths[i], float(cosines[i])) for i in others[:count]]
+    hits = open_library(encoder, folder, index=index, progress=progress).nearest(asked)
+    return [hit for hit in hits if not os.path.samefile(hit.path, query)][:count]
 
 
 def cosine(rows: np.ndarray, query: np.ndarray) -> np.ndarray:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
@@ -95,6 +95,38 @@ class MonoSource:
         """Give the sound at a rate, block by block."""
         for block in self.source.blocks(rate):
             yield block.mean(axis=0, keepdims=True)
+
+
+class Watched:
+    """A source that tells how much of it was read; it can be read several times.
+
+    Args:
+        source: the sound.
+        passes: how often it will be read.
+        tell: takes the share that is done; may raise, which ends the reading.
+    """
+
+    def __init__(self, source: Source, passes: int, tell: Callable[[float], object]) -> None:
+        self.source, self.tell = source, tell
+        self.seconds = source.shape[1] / source.sample_rate
+        self.done, self.total = 0.0, passes * self.seconds
+
+    @property
+    def sample_rate(self) -> int:
+        """Samples a second."""
+        return self.source.sample_rate
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        """Channels and samples."""
+        return self.source.shape
+
+    def blocks(self, rate: int) -> Iterator[np.ndarray]:
+        """Give the sound at a rate, block by block."""
+        for block in self.source.blocks(rate):
+            self.tell(min(1.0, self.done / self.total))
+            yield block
+            self.done += block.shape[1] / rate
 
 
 def level_of(source: Source) -> Level:

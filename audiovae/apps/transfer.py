@@ -14,7 +14,7 @@ from audiovae.apps.engine import Engine, Voice
 from audiovae.apps.models import resolve_model
 from audiovae.apps.output import Output, check_format, plan_names, write_folders
 from audiovae.apps.pieces import Level
-from audiovae.apps.progress import Progress
+from audiovae.apps.progress import Progress, Watch
 from audiovae.apps.sources import FileSource, Source, check_audio, find_inputs, level_of
 from audiovae.apps.transpose import (
     MOST_SEMITONES,
@@ -155,7 +155,7 @@ def transfer_files(
     blend: Mapping[str, float] | None = None,
     format: str = "wav",
     settings: TransferSettings | None = None,
-    progress: bool = False,
+    progress: Watch = False,
 ) -> list[Transferred]:
     """Play files on other instruments, in bounded memory.
 
@@ -170,7 +170,7 @@ def transfer_files(
         blend: domains and their weights, for one more output.
         format: `wav`, `flac` or `ogg`.
         settings: how; the plain ones when left out.
-        progress: write to the standard error stream.
+        progress: write to the standard error stream; or who is told of it, as `Watch` has it.
 
     Raises:
         AudioError: on an input that is no sound.

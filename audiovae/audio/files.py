@@ -172,6 +172,11 @@ def _problem(info: AudioInfo, limits: Limits) -> str | None:
     if info.frames < 1:
         return "holds no frames, only a header; expected sound: export it again"
     if info.seconds > limits.max_seconds:
-        hours = f"{info.seconds / 3600:.2f} hours"
-        return f"lasts {hours}; expected at most {limits.max_seconds / 3600:.2f}: cut it up"
+        return (
+            f"lasts {_span(info.seconds)}; expected at most {_span(limits.max_seconds)}: cut it up"
+        )
     return None
+
+
+def _span(seconds: float) -> str:
+    return f"{seconds / 3600:.2f} hours" if seconds >= 3600 else f"{seconds:.1f} seconds"

@@ -12,6 +12,7 @@ from audiovae.verbs.latent import FitPrior, Grid, Interpolate
 from audiovae.verbs.live import Live
 from audiovae.verbs.training import AddDomain, Prepare, Train, TrainNotes, TrainVocoder
 from audiovae.verbs.use import Demo, Embed, Generate, Play, Search, Transfer
+from audiovae.verbs.web import Web
 
 VERBS: dict[str, type] = {
     "demo": Demo,
@@ -29,6 +30,7 @@ VERBS: dict[str, type] = {
     "interpolate": Interpolate,
     "grid": Grid,
     "live": Live,
+    "web": Web,
     "evaluate": Evaluate,
     "probe": Probe,
     "report": ReportRun,

@@ -1,0 +1,1 @@
+"""The web page: a small server for sounds from a browser."""
