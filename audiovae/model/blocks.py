@@ -115,8 +115,8 @@ class Upsample(nn.Module):
     @torch.no_grad()
     def absorb(self, scale: Tensor, shift: Tensor) -> None:
         """Become what comes of `x * scale + shift`, `(width,)` each, without them."""
-        self.split.bias += self.split.weight @ shift
-        self.split.weight *= scale
+        self.split.bias.add_(self.split.weight @ shift)
+        self.split.weight.mul_(scale)
 
     def forward(self, x: Tensor) -> Tensor:
         """Map frames."""
