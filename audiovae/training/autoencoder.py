@@ -223,8 +223,6 @@ class VAETask:
             (loss / parts).backward()
             losses.append(loss.detach())
             figures |= told
-        self.confusion.clear()
-        self.matching.clear()
         figures["norm"] = self.optimiser.apply(step, losses)
         figures["dropped_steps"] = self.optimiser.bad_steps
         self.average.update(step)

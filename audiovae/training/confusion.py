@@ -59,6 +59,8 @@ class Confusion:
             return {}
         seen = standardised(output.posterior.mean.detach())
         labels = spread(sources, seen)
+        # What the encoder's loss left here is none of the critic's.
+        self.critic.zero_grad(set_to_none=True)
         for _ in range(CRITIC_STEPS):
             logits = self.critic(seen)
             loss = F.cross_entropy(logits.float(), labels)
@@ -73,7 +75,3 @@ class Confusion:
             return mmd([frames[sources == n].flatten(0, 1) for n in sources.unique()])
         seen = standardised(output.posterior.mean)
         return confusion_bound(self.critic(seen), spread(sources, seen))
-
-    def clear(self) -> None:
-        """Drop the gradients that the encoder's loss left in the critic."""
-        self.critic.zero_grad(set_to_none=True)
