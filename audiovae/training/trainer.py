@@ -98,7 +98,7 @@ def train(
             installed), `none`, `tensorboard`, `wandb`, `trackio`.
 
     Returns:
-        A summary: steps, seconds, the last validation, why training ended.
+        A summary of steps, seconds, the last validation and why training ended.
     """
     budget = Budget(minutes, audio_hours, steps)
     task = make_task(store, run, config, domains=domains, init=init, device=device)
