@@ -43,6 +43,7 @@ DOCS = Path(__file__).parent
 OUTSIDE = {
     DOCS.parent / path: f"also/{name}"
     for name, path in {
+        "readme": "README.md",
         "recipes": "recipes/README.md",
         "bench": "bench/bench.md",
         "scaling": "bench/scaling.md",
