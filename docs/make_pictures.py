@@ -85,7 +85,9 @@ def draw_path(model: audiovae.AudioVAE, rate: int) -> None:
         right = figure.add_axes((0.76, 0.69 - 0.31 * number, 0.22, 0.23))
         show(right, decibels(made), f"{target}", **LOUD)
         arrow(figure, middle, right, bend=0.12 * (number - 1))
-    figure.text(0.675, 0.86, "a decoder\nfor each\ninstrument", ha="center", va="center", fontsize=11)
+    figure.text(
+        0.675, 0.86, "a decoder\nfor each\ninstrument", ha="center", va="center", fontsize=11
+    )
     save(figure, "path")
 
 

@@ -11,6 +11,7 @@ import pytest
 import soundfile
 from renders import render
 
+import audiovae
 from audiovae.cli import main
 from audiovae.training.start import shipped_weights
 
@@ -111,6 +112,14 @@ def test_what_a_page_shows_runs(
 def test_no_page_has_commands_that_nobody_runs() -> None:
     pages = [f"docs/{path.name}" for path in ROOT.glob("docs/*.md")]
     assert {page for page in pages if "```sh run" in read(page)} <= set(HOW_TO)
+
+
+def test_the_reference_has_every_public_name() -> None:
+    page = read("docs/reference.md")
+    missing = [
+        name for name in audiovae.__all__ if not re.search(rf":: audiovae\.{name}$", page, re.M)
+    ]
+    assert not missing
 
 
 def listed() -> dict[Path, str]:
