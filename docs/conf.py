@@ -20,6 +20,7 @@ release = version = audiovae.__version__
 extensions = ["myst_parser", "sphinx.ext.autodoc", "sphinx.ext.napoleon"]
 source_suffix = {".md": "markdown"}
 exclude_patterns = ["logs", "tutorial.ipynb"]
+default_role = "code"
 html_theme = "furo"
 html_title = "audiovae"
 

@@ -103,10 +103,10 @@ def draw_transfer(model: audiovae.AudioVAE, rate: int) -> None:
 
 
 def save(figure: Any, name: str) -> None:
-    """Write a figure as a PNG of few colours."""
+    """Write a figure as a PNG of a palette."""
     drawn = io.BytesIO()
     figure.savefig(drawn, dpi=110)
-    Image.open(drawn).convert("RGB").quantize(128).save(FOLDER / f"{name}.png", optimize=True)
+    Image.open(drawn).convert("RGB").quantize(256).save(FOLDER / f"{name}.png", optimize=True)
     plt.close(figure)
 
 
