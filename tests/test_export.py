@@ -137,8 +137,10 @@ def test_the_module_of_nn_keeps_its_contract() -> None:
         module(audio[:, :, : hop - 1])
 
 
-def test_torchscript_in_a_fresh_process(tmp_path: Path) -> None:
-    report = export_model(MODELS["causal"], tmp_path / "out", format="torchscript", to=["flute"])
+def test_torchscript_in_a_fresh_process(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    # Relative, as it is typed.
+    monkeypatch.chdir(tmp_path)
+    report = export_model(MODELS["causal"], Path("out"), format="torchscript", to=["flute"])
     assert report == json.loads((tmp_path / "out" / REPORT).read_text())
     forward = report["methods"][0]
     assert forward["buffers"] == [256, 512, 1024, 2048, 4096, 8192]

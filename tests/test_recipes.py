@@ -84,6 +84,8 @@ def test_a_recipe_is_short_and_answers_help(
     name: str, play: Callable[..., str], capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert len((ROOT / "recipes" / name).read_text("utf-8").splitlines()) <= 60
+    if name.endswith("_loop.py"):
+        pytest.importorskip(name.removesuffix("_loop.py"))
     with pytest.raises(SystemExit, match=r"^0$"):
         play(name, "--help")
     assert capsys.readouterr().out.startswith(f"usage: {name}")

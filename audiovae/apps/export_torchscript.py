@@ -162,7 +162,8 @@ def play_alone(
     with tempfile.TemporaryDirectory() as place:
         source, result = Path(place, "sound.npy"), Path(place, "made.npz")
         np.save(source, sound)
-        words = [path, source, result, torch.get_num_threads(), json.dumps(sizes)]
+        # It runs in another folder.
+        words = [path.resolve(), source, result, torch.get_num_threads(), json.dumps(sizes)]
         done = subprocess.run(
             [sys.executable, "-W", "ignore", "-c", PLAYER, *map(str, words)],
             cwd=place, capture_output=True, text=True, stdin=subprocess.DEVNULL,

@@ -44,18 +44,7 @@ def resolve_model(
     device: str = "auto",
     domains: Collection[str] | None = None,
 ) -> AudioVAE:
-    """Return a model in evaluation mode: the one of `find_model`."""
-    return find_model(path, vocoder=vocoder, device=device, domains=domains).model
-
-
-def find_model(
-    path: str | Path | None = None,
-    *,
-    vocoder: str | Path | None = None,
-    device: str = "auto",
-    domains: Collection[str] | None = None,
-) -> Resolved:
-    """Find and load a model.
+    """Load a model for use, in evaluation mode.
 
     A model without a vocoder of its own gets the shipped one where its audio settings are the
     same, and Griffin-Lim elsewhere.
@@ -71,6 +60,17 @@ def find_model(
         CheckpointError: when there is no such model, or it is damaged.
         UserError: when there is no such device.
     """
+    return find_model(path, vocoder=vocoder, device=device, domains=domains).model
+
+
+def find_model(
+    path: str | Path | None = None,
+    *,
+    vocoder: str | Path | None = None,
+    device: str = "auto",
+    domains: Collection[str] | None = None,
+) -> Resolved:
+    """Do what `resolve_model` does, and tell what was found where."""
     place = pick_device(device)
     folder = find_checkpoint(path)
     model = load_model(folder, domains)

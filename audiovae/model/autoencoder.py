@@ -67,7 +67,9 @@ class AudioVAE(Pretrained, nn.Module):
     """One shared encoder, one decoder for each domain, a vocoder.
 
     Args:
-        config, domains, statistics: settings, decoders' names, what the corpus was measured to be.
+        config: settings.
+        domains: names of the decoders.
+        statistics: what the corpus was measured to be; plain ones when left out.
     """
 
     feature_mean: Tensor

@@ -55,7 +55,7 @@ def add_domain(
         progress: write to the console.
 
     Returns:
-        A summary: steps, seconds, the last validation, where the new decoder started.
+        A summary of steps, seconds, the last validation and where the new decoder started.
     """
     valid_domain(name)
     if name in model.domains:

@@ -9,21 +9,18 @@ from pathlib import Path
 from typing import Any
 
 import torch
-import torch.nn.functional as F
-from torch import Tensor
+from torch import Tensor, nn
 
 from audiovae.config import TrainingConfig
 from audiovae.corpus.loader import Loader
 from audiovae.corpus.store import FilesStore, Store
-from audiovae.metrics.probe import STD_FLOOR
 from audiovae.model.autoencoder import AudioVAE, Output
-from audiovae.model.critics import DomainCritic, mmd
 from audiovae.model.precision import autocast
+from audiovae.training.confusion import Confusion
 from audiovae.training.feed import Clips, Feed
 from audiovae.training.likelihood import make_likelihood
 from audiovae.training.matching import Matching
 from audiovae.training.objective import (
-    confusion_bound,
     disagreement,
     ramp,
     total,
@@ -36,31 +33,11 @@ from audiovae.training.translate import translated
 from audiovae.training.validate import Validation
 from audiovae.training.vocoder_losses import VoiceLoss
 
-CRITIC_STEPS = 4
-"""Steps of the domain critic in each of the encoder's: one that lags is fooled, not matched."""
-
 
 def own_chance(config: TrainingConfig, step: int, steps: int) -> float:
     """Chance that an aligned row is encoded from its own domain: from 1 down to `own_share`."""
     fallen = ramp(step, steps, config.own_ramp)
     return 1.0 - (1.0 - config.own_share) * fallen
-
-
-def spread(sources: Tensor, z: Tensor) -> Tensor:
-    """Return the domain's number of each row and frame of z: `(row, frame)`."""
-    return sources[:, None].expand(-1, z.shape[2])
-
-
-def standardised(mean: Tensor) -> Tensor:
-    """Return posterior means `(row, latent, frame)`, each dimension over its own deviation.
-
-    That is what a fresh probe gets to see. In samples the noise hides from a critic what a
-    transfer, which takes the mean, would still hand on.
-    """
-    with torch.no_grad():
-        centre = mean.mean(dim=(0, 2), keepdim=True)
-        deviation = mean.std(dim=(0, 2), keepdim=True).clamp_min(STD_FLOOR)
-    return (mean - centre) / deviation
 
 
 class VAETask:
@@ -134,25 +111,27 @@ class VAETask:
         loader.check()
         return loader
 
+    def groups(self) -> list[tuple[list[nn.Parameter], float]]:
+        """Return what trains, with the peak learning rate of each group.
+
+        Scales of the likelihood have a rate of their own.
+        """
+        settings = self.config.training
+        trained = {n: p for n, p in self.model.named_parameters() if p.requires_grad}
+        scales = [p for n, p in trained.items() if n.endswith("raw_scale")]
+        others = [p for n, p in trained.items() if not n.endswith("raw_scale")]
+        return [(others, settings.learning_rate), (scales, settings.scale_learning_rate)]
+
     def begin(self, steps: int) -> None:
         """Put weights back to their start and build optimisers for `steps`."""
         settings, model = self.config.training, self.model
         model.load_state_dict(self.start)
         self.steps = steps
-        trained = {n: p for n, p in model.named_parameters() if p.requires_grad}
-        scales = [p for n, p in trained.items() if n.endswith("raw_scale")]
-        others = [p for n, p in trained.items() if not n.endswith("raw_scale")]
-        groups = [(others, settings.learning_rate), (scales, settings.scale_learning_rate)]
-        self.optimiser = Optimiser(groups, settings, steps)
-        self.average = Average(trained.values(), settings.ema)
-        with torch.random.fork_rng(devices=[]):
-            torch.manual_seed(settings.seed)
-            critic = DomainCritic(self.config.model.latent_dim, max(2, len(self.sources)))
-        self.critic = critic.to(self.device)
+        self.optimiser = Optimiser(self.groups(), settings, steps)
+        trained = [p for p in model.parameters() if p.requires_grad]
+        self.average = Average(trained, settings.ema)
+        self.confusion = Confusion(model, self.config, len(self.sources), steps)
         self.matching = Matching(model, self.config, steps)
-        critic_rate = settings.critic_learning_rate
-        critic_group = [(list(critic.parameters()), critic_rate)]
-        self.critic_optimiser = Optimiser(critic_group, settings, steps, betas=(0.5, 0.99))
 
     def terms(
         self, output: Output, targets: Mapping[str, Tensor], step: int, seed: int
@@ -177,66 +156,77 @@ class VAETask:
         told |= {"elbo": -float(raw), likelihood.error: float(torch.stack(errors).mean())}
         return terms, told
 
-    def confusion(self, output: Output, sources: Tensor) -> Tensor:
-        """Return the confusion term: what z still says of the domains `sources (row,)`."""
-        if self.config.objective.confusion == "mmd":
-            frames = output.z.transpose(1, 2).float()
-            return mmd([frames[sources == n].flatten(0, 1) for n in sources.unique()])
-        seen = standardised(output.posterior.mean)
-        return confusion_bound(self.critic(seen), spread(sources, seen))
-
-    def heard(self, clips: Clips, step: int) -> tuple[Tensor, Tensor]:
+    def heard(self, clips: Clips) -> tuple[Tensor, Tensor]:
         """Return what the encoder reads, and the domains' numbers that it sounds like."""
         settings, features = self.config.training, self.feed.read(self.model, clips)
-        share = settings.translated_share * ramp(step, self.steps, settings.translated_ramp)
+        risen = ramp(self.step_of(clips.number), self.steps, settings.translated_ramp)
+        share = settings.translated_share * risen
         if share == 0 or len(self.players) < 2:
             return features, clips.sources
         return translated(self.model, features, clips, share, self.players)
 
-    def step(self, step: int) -> dict[str, float]:
-        """Take one training step and return its figures."""
-        config = self.config
+    def step_of(self, number: int) -> int:
+        """Return the step that a batch belongs to: with `accumulate` a step has several."""
+        return number // self.config.training.accumulate
+
+    def batch(self, number: int) -> Clips:
+        """Return the batch of a number from 0 up, on the model's device.
+
+        It follows from the number and the seed alone, so a loop that is resumed needs to know no
+        more than how far it was. Step `s` has the batches `accumulate * s` and up.
+        """
+        chance = own_chance(self.config.training, self.step_of(number), self.steps)
+        return self.feed.clips(number, chance)
+
+    def training_step(self, clips: Clips) -> tuple[Tensor, dict[str, float]]:
+        """Compute the loss of a batch, and what is logged of it; the optimiser is the caller's.
+
+        `begin` comes first: weights, learning rates and shares follow a schedule whose length it
+        sets. Gradients are the model's alone. What it is trained against (the critic of domains,
+        the discriminator of `match: adversarial`) learns in here, by optimisers of its own.
+
+        Args:
+            clips: a batch as `batch` returns it.
+
+        Returns:
+            The loss to differentiate, a scalar in nats for each number of a frame, so that one
+            clipping norm serves any of them; and figures by name: `loss`, in nats a frame, the
+            terms that it is the weighted sum of, the raw `elbo`, an error in the likelihood's
+            own unit, and how often critics are right.
+        """
+        config, step = self.config, self.step_of(clips.number)
         heat = 0.0 if config.training.settle else 1.0
         self.model.train()
         weights = weights_at(config.objective, step, self.steps, config.voiced)
+        with autocast(self.device, config.training.precision):
+            features, sources = self.heard(clips)
+            output = self.model.reconstruct(features, clips.rows, clips.noise, temperature=heat)
+            figures = self.confusion.train(output, sources, step)
+            terms, logged = self.terms(output, clips.targets, clips.number, clips.seed)
+            if config.objective.confusion != "none":
+                terms["confusion"] = self.confusion.term(output, sources)
+            if config.objective.agreement_weight:
+                told = disagreement(output.posterior, clips.moments)
+                terms["agreement"] = told / config.model.latent_stride
+        loss = total(terms, weights)
+        figures |= {name: float(term.detach()) for name, term in terms.items()} | logged
+        figures["loss"] = float(loss.detach())
+        return loss / self.likelihood.numbers, figures
+
+    def step(self, step: int) -> dict[str, float]:
+        """Take one training step and return its figures."""
+        parts = self.config.training.accumulate
         figures: dict[str, float] = {}
         losses = []
-        for part in range(config.training.accumulate):
-            position = step * config.training.accumulate + part
-            clips = self.feed.clips(position, own_chance(config.training, step, self.steps))
-            with autocast(self.device, config.training.precision):
-                features, sources = self.heard(clips, step)
-                output = self.model.reconstruct(features, clips.rows, clips.noise, temperature=heat)
-                if config.objective.confusion == "adversarial":
-                    seen = standardised(output.posterior.mean.detach())
-                    figures["critic_accuracy"] = self._train_critic(step, seen, sources)
-                terms, logged = self.terms(output, clips.targets, position, clips.seed)
-                if config.objective.confusion != "none":
-                    terms["confusion"] = self.confusion(output, sources)
-                if config.objective.agreement_weight:
-                    told = disagreement(output.posterior, clips.moments)
-                    terms["agreement"] = told / config.model.latent_stride
-            loss = total(terms, weights)
+        for part in range(parts):
+            loss, told = self.training_step(self.batch(step * parts + part))
+            (loss / parts).backward()
             losses.append(loss.detach())
-            # Over the numbers of a frame, so that one clipping norm serves any of them.
-            (loss / self.likelihood.numbers / config.training.accumulate).backward()
-            figures |= {k: float(v.detach()) for k, v in terms.items()} | logged
-            figures["loss"] = float(loss.detach())
-        self.critic.zero_grad(set_to_none=True)
-        self.matching.clear()
+            figures |= told
         figures["norm"] = self.optimiser.apply(step, losses)
         figures["dropped_steps"] = self.optimiser.bad_steps
         self.average.update(step)
         return figures
-
-    def _train_critic(self, step: int, seen: Tensor, sources: Tensor) -> float:
-        labels = spread(sources, seen)
-        for _ in range(CRITIC_STEPS):
-            logits = self.critic(seen)
-            loss = F.cross_entropy(logits.float(), labels)
-            loss.backward()
-            self.critic_optimiser.apply(step, [loss])
-        return float((logits.argmax(1) == labels).float().mean())
 
     @contextlib.contextmanager
     def averaged(self) -> Iterator[None]:
@@ -277,8 +267,8 @@ class VAETask:
             "model": self.model.state_dict(),
             "average": self.average.shadow,
             "optimiser": self.optimiser.state_dict(),
-            "critic": self.critic.state_dict(),
-            "critic_optimiser": self.critic_optimiser.state_dict(),
+            "critic": self.confusion.critic.state_dict(),
+            "critic_optimiser": self.confusion.optimiser.state_dict(),
             "matching": self.matching.state_dict(),
         }
 
@@ -288,8 +278,8 @@ class VAETask:
         for shadow, saved in zip(self.average.shadow, state["average"], strict=True):
             shadow.copy_(saved)
         self.optimiser.load_state_dict(state["optimiser"])
-        self.critic.load_state_dict(state["critic"])
-        self.critic_optimiser.load_state_dict(state["critic_optimiser"])
+        self.confusion.critic.load_state_dict(state["critic"])
+        self.confusion.optimiser.load_state_dict(state["critic_optimiser"])
         self.matching.load_state_dict(state["matching"])
 
     def describe(self, run: Path, **facts: Any) -> None:

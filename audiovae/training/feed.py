@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
@@ -20,7 +20,7 @@ HEARINGS = 2
 
 @dataclass(frozen=True)
 class Clips:
-    """A step's clips.
+    """A batch of clips.
 
     `inputs (row, sample)` are what the encoder reads and `sources (row,)` the numbers of their
     domains; `rows[domain]` are the rows of the latent that a domain decodes, and
@@ -36,7 +36,9 @@ class Clips:
     moments: Tensor
     """`(row,)`: inputs of one number are one moment of one score."""
     seed: int
-    """Of the step, for what else is drawn."""
+    """Of the batch, for what else is drawn."""
+    number: int = 0
+    """Of the batch, from 0 up since training began."""
 
 
 class Feed:
@@ -61,8 +63,8 @@ class Feed:
         batch = self.loader.batch(step)
         seed = mix_seed(self.config.training.seed, step, 1)
         if self.config.training.pairing == "aligned":
-            return self._aligned(batch, seed, own)
-        return self._unpaired(batch, seed)
+            return replace(self._aligned(batch, seed, own), number=step)
+        return replace(self._unpaired(batch, seed), number=step)
 
     def read(self, model: AudioVAE, clips: Clips) -> Tensor:
         """Return what the encoder reads of clips, `(row, n_features, frame)`.

@@ -71,16 +71,14 @@ class Matching:
 
     def _train_critic(self, made: Tensor, wanted: Tensor, step: int) -> float:
         """Let the critic learn once; return how often it is right."""
+        # What the encoder's loss left here is none of the critic's.
+        self.critic.zero_grad(set_to_none=True)
         odds = self.critic(torch.cat([made, wanted]))
         truth = torch.cat([odds.new_zeros(len(made)), odds.new_ones(len(wanted))])
         loss = F.binary_cross_entropy_with_logits(odds, truth)
         loss.backward()
         self.optimiser.apply(step, [loss.detach()])
         return float(((odds > 0) == (truth > 0)).float().mean())
-
-    def clear(self) -> None:
-        """Drop the gradients that the encoder's loss left in the critic."""
-        self.critic.zero_grad(set_to_none=True)
 
     def state_dict(self) -> dict[str, Any]:
         """Return all that a resumed run needs."""

@@ -198,7 +198,7 @@ def train_notes(
         progress: write to the console.
 
     Returns:
-        A summary: steps, seconds, the last validation.
+        A summary of steps, seconds and the last validation.
 
     Raises:
         CorpusError: when the recordings have no piece with notes in a domain of the model.

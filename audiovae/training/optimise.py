@@ -61,6 +61,14 @@ class Optimiser:
         """All parameters."""
         return [p for group in self.adam.param_groups for p in group["params"]]
 
+    def schedule(self) -> torch.optim.lr_scheduler.LambdaLR:
+        """Return the same warm-up and cosine for `adam` in a loop that is not this package's."""
+
+        def factor(step: int) -> float:
+            return learning_rate(step, self.steps, self.config.warmup_steps)
+
+        return torch.optim.lr_scheduler.LambdaLR(self.adam, factor)
+
     def apply(self, step: int, losses: Iterable[Tensor] = ()) -> float:
         """Take a step with the gradients at hand and clear them; return their norm.
 

@@ -129,7 +129,7 @@ def fit_prior(
         progress: write to the console.
 
     Returns:
-        A summary: steps, seconds, and the nats that a held-out frame costs under the prior as it
+        A summary of steps, seconds, and the nats that a held-out frame costs under the prior as it
         was stored, under a Gaussian autoregression, and under N(0, 1).
 
     Raises:

@@ -22,6 +22,50 @@ from audiovae.training.start import (
 )
 
 
+def make_task(
+    store: str | Path,
+    run: str | Path,
+    config: Config,
+    *,
+    domains: list[str] | None = None,
+    init: str | Path | None = None,
+    device: str = "auto",
+) -> VAETask:
+    """Make what `train` trains, for a loop of your own.
+
+    Args:
+        store: as in `train`, like all else.
+        run: folder that `export` writes `checkpoint` and `previews` to.
+        config: settings.
+        domains: those that get a decoder.
+        init: a checkpoint or run to start from.
+        device: `auto`, `cpu`, `cuda`, `mps`.
+
+    Returns:
+        The task, whose `begin`, `batch`, `training_step` and `export` make a loop.
+    """
+    place = pick_device(device)
+    corpus = open_corpus(store, config.audio.sample_rate)
+    names = pick_domains(corpus, domains)
+    statistics = measure(corpus, config, names)
+    model = start_model(config, names, statistics, init).to(place)
+    if config.training.settle and model.latent_noise is None:
+        raise ConfigError("training.settle goes on from a trained model: give it with --init")
+    hear_ceilings(model, corpus, names)
+    task = VAETask(model, corpus, sources=corpus.domains, frozen=config.training.settle)
+    task.describe(
+        Path(run),
+        recipe="train",
+        seed=config.training.seed,
+        machine=machine(place),
+        data=corpus.fingerprint,
+        hours={d: round(corpus.hours(d), 2) for d in corpus.domains},
+        ranges=hear_ranges(corpus, config, names),
+        **history(init),
+    )
+    return task
+
+
 def train(
     store: str | Path,
     run: str | Path,
@@ -54,36 +98,18 @@ def train(
             installed), `none`, `tensorboard`, `wandb`, `trackio`.
 
     Returns:
-        A summary: steps, seconds, the last validation, why training ended.
+        A summary of steps, seconds, the last validation and why training ended.
     """
     budget = Budget(minutes, audio_hours, steps)
-    place, run = pick_device(device), Path(run)
-    corpus = open_corpus(store, config.audio.sample_rate)
-    names = pick_domains(corpus, domains)
-    statistics = measure(corpus, config, names)
-    model = start_model(config, names, statistics, init).to(place)
-    if config.training.settle and model.latent_noise is None:
-        raise ConfigError("training.settle goes on from a trained model: give it with --init")
-    hear_ceilings(model, corpus, names)
-    task = VAETask(model, corpus, sources=corpus.domains, frozen=config.training.settle)
-    task.describe(
-        run,
-        recipe="train",
-        seed=config.training.seed,
-        machine=machine(place),
-        data=corpus.fingerprint,
-        hours={d: round(corpus.hours(d), 2) for d in corpus.domains},
-        ranges=hear_ranges(corpus, config, names),
-        **history(init),
-    )
+    task = make_task(store, run, config, domains=domains, init=init, device=device)
     return run_task(
         task,
-        run,
+        Path(run),
         config,
         budget=budget,
-        fingerprint=corpus.fingerprint,
-        domains=names,
-        device=place,
+        fingerprint=task.store.fingerprint,
+        domains=task.targets,
+        device=task.device,
         progress=progress,
         track=track,
     )
