@@ -124,6 +124,7 @@ def run_task(
             if step % settings.validate_every == 0 or ended:
                 metrics = task.validate(step)
                 log.write(step, "valid", metrics)
+                need_finite([torch.tensor(metrics["score"])], step)
                 stale = 0 if metrics["score"] < best - 1e-4 * abs(best) else stale + 1
                 best = min(best, metrics["score"])
                 # A schedule that still falls makes late progress: look for a plateau after half.
@@ -131,6 +132,7 @@ def run_task(
                     reason, ended = f"no progress in {stale} validations", True
             if step % settings.checkpoint_every == 0 or ended:
                 state = {"task": task.state_dict(), "metrics": metrics, "step": step, "best": best}
+                need_finite(_tensors(state), step)
                 total_seconds = spent + time.monotonic() - started
                 save_state(run, {**state, "stale": stale, "spent": total_seconds})
                 task.export(step, {**metrics, "minutes": round(total_seconds / 60, 1)})
@@ -174,6 +176,16 @@ def preflight(task: Task, run: Path, progress: bool, timed: bool) -> float:
         text = f"preflight: {seconds:.2f} s a step, {rate:.0f} s of audio a second{held}"
         print(text, file=sys.stderr, flush=True)
     return seconds
+
+
+def need_finite(values: list[torch.Tensor], step: int) -> None:
+    """Raise `UserError` unless all values are numbers: what is not is neither saved nor used."""
+    if all(bool(torch.isfinite(value).all()) for value in values):
+        return
+    raise UserError(
+        f"training diverged by step {step}: its weights give no finite figures and are not saved; "
+        "start a new run with a lower training.learning_rate"
+    )
 
 
 def peak_memory() -> int | None:
