@@ -8,28 +8,32 @@ import io
 import json
 import os
 import re
+import signal
 import sys
+import threading
 import traceback
 import warnings
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Annotated, Any, Union
 
 import tyro
 
 import audiovae
+from audiovae.atomic import FULL, why_not
 from audiovae.errors import UserError
 from audiovae.verbs import VERBS
 from audiovae.verbs.options import as_json
 
-DONE, OURS, USERS, INTERRUPTED, PIPE_CLOSED = 0, 1, 2, 130, 141
+DONE, OURS, USERS, INTERRUPTED, PIPE_CLOSED, TERMINATED = 0, 1, 2, 130, 141, 143
 """Exit codes."""
+AGAIN = "nothing half-written has a final name: run it again"
 DESCRIPTION = (
     "Timbre transfer, embeddings and generation with one shared VAE encoder and a decoder for "
     "each instrument. `audiovae VERB --help` says more."
 )
 PLACES = (
     errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOSPC, errno.ENOTDIR, errno.EISDIR,
-    errno.ENOENT, errno.EEXIST, errno.ENAMETOOLONG, errno.EDQUOT, errno.ELOOP,
+    errno.ENOENT, errno.EEXIST, errno.ENAMETOOLONG, errno.EDQUOT, errno.ELOOP, errno.EFBIG,
 )  # fmt: skip
 """What the system says of a path that the user can mend."""
 
@@ -42,7 +46,7 @@ def main(argv: Sequence[str] | None = None) -> int:
             # A file's name may be any bytes.
             channel.reconfigure(errors="backslashreplace")
     try:
-        with warnings.catch_warnings():
+        with warnings.catch_warnings(), _terminable():
             if not sys.warnoptions:
                 warnings.simplefilter("ignore")
             code = _run(words)
@@ -56,11 +60,16 @@ def main(argv: Sequence[str] | None = None) -> int:
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return PIPE_CLOSED
     except KeyboardInterrupt:
-        print("audiovae: interrupted", file=sys.stderr)
+        print(f"audiovae: interrupted; {AGAIN}", file=sys.stderr)
         return INTERRUPTED
+    except Terminated:
+        print(f"audiovae: told to end; {AGAIN}", file=sys.stderr)
+        return TERMINATED
     except OSError as error:
         if error.errno in PLACES and error.filename is not None:
             return _fail(f"{os.fsdecode(error.filename)}: {error.strerror}")
+        if error.errno in FULL:
+            return _fail(f"no file can be written any more: {why_not(error)}")
         traceback.print_exc()
         return OURS
     except Exception:
@@ -68,9 +77,36 @@ def main(argv: Sequence[str] | None = None) -> int:
         return OURS
 
 
+class Terminated(BaseException):
+    """SIGTERM: as with Ctrl-C, what is half done is put away before the end."""
+
+
+@contextlib.contextmanager
+def _terminable() -> Iterator[None]:
+    """Raise `Terminated` on SIGTERM, where signals can be handled: in the main thread."""
+
+    def end(*_: object) -> None:
+        signal.signal(signal.SIGTERM, signal.SIG_IGN)
+        raise Terminated
+
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    before = signal.signal(signal.SIGTERM, end)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
+
+
 def _fail(message: str) -> int:
-    print(f"audiovae: {' '.join(message.split())}", file=sys.stderr)
+    print(f"audiovae: {_shown(' '.join(message.split()))}", file=sys.stderr)
     return USERS
+
+
+def _shown(text: str) -> str:
+    """Return text without what moves a terminal's cursor or turns its direction."""
+    return "".join(c if c.isprintable() or c in "\n\t" else ascii(c)[1:-1] for c in text)
 
 
 def _run(words: list[str]) -> int:
@@ -82,7 +118,7 @@ def _run(words: list[str]) -> int:
         return verb
     report = verb.run()
     for line in report.lines:
-        print(line)
+        print(_shown(line))
     if verb.common.json:
         print(json.dumps(as_json(report.facts)))
     return DONE

@@ -46,5 +46,5 @@ def _read_table(path: Path) -> dict[str, Any]:
     try:
         text = path.read_text("utf-8")
         return json.loads(text) if path.suffix == ".json" else tomllib.loads(text)
-    except (UnicodeDecodeError, ValueError) as error:
+    except (ValueError, RecursionError, OSError) as error:
         raise ConfigError(f"{path} is not valid {path.suffix or 'TOML'}: {error}") from None

@@ -12,6 +12,8 @@ from typing import Any, Literal, TypeVar
 from audiovae.errors import ConfigError
 
 T = TypeVar("T")
+LARGEST = 1 << 63
+"""Whole numbers of a table are below it, either way: floats and tensors hold them."""
 
 
 def require(condition: bool, message: str) -> None:
@@ -66,10 +68,12 @@ def _convert(hint: Any, value: Any, where: str) -> Any:
     number = isinstance(value, int | float) and not isinstance(value, bool)
     if hint is float:
         require(number, f"{where} is {value!r}; expected a number")
+        require(not isinstance(value, int) or abs(value) < LARGEST, f"{where} is too large")
         require(not math.isnan(value), f"{where} must not be NaN")
         return float(value)
     if hint is int:
-        whole = number and math.isfinite(value) and int(value) == value
+        inside = number and abs(value) < LARGEST
+        whole = inside and int(value) == value
         require(whole, f"{where} is {value!r}; expected a whole number")
         return int(value)
     require(isinstance(value, hint), f"{where} is {value!r}; expected {hint.__name__}")

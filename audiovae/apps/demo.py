@@ -18,11 +18,11 @@ from audiovae.apps.models import Resolved
 from audiovae.apps.output import check_folder
 from audiovae.apps.progress import Progress
 from audiovae.apps.transfer import TransferSettings, transfer_files
+from audiovae.atomic import write_atomically
 from audiovae.audio.files import probe, read, write
 from audiovae.errors import UserError
 from audiovae.metrics.distances import log_spectral_distance
 from audiovae.metrics.pictures import draw_spectrograms
-from audiovae.training.checkpoint import write_atomically
 
 RECORDED = "recorded"
 """First part of the name of a phrase that was recorded and not rendered."""

@@ -19,9 +19,9 @@ from audiovae.apps.output import check_folder, plan_names
 from audiovae.apps.pieces import Level
 from audiovae.apps.progress import Progress
 from audiovae.apps.sources import FileSource, MonoSource, find_inputs, level_of
+from audiovae.atomic import write_atomically, writing
 from audiovae.audio.files import probe
 from audiovae.errors import UserError
-from audiovae.training.checkpoint import write_atomically
 
 FORMATS = ("npz", "npy")
 TABLE = ".parquet"
@@ -181,8 +181,9 @@ def _table(output: Path, encoder: Encoder, pool: Pool | None) -> Iterator[Any]:
         writer.write_table(pa.table(columns, schema=schema))
 
     try:
-        with pq.ParquetWriter(temporary, schema) as writer:
-            yield give
-        os.replace(temporary, output)
+        with writing(output):
+            with pq.ParquetWriter(temporary, schema) as writer:
+                yield give
+            os.replace(temporary, output)
     finally:
         temporary.unlink(missing_ok=True)

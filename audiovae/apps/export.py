@@ -25,6 +25,7 @@ import torch
 from torch import Tensor
 
 from audiovae.apps.output import check_folder, safe_name
+from audiovae.atomic import writing
 from audiovae.errors import UserError
 from audiovae.model.autoencoder import AudioVAE
 
@@ -98,17 +99,18 @@ def export_model(
         raise UserError(f"no {missing[0]} here: pip install 'audiovae[onnx]', or use --format pt2")
     alone = copy.deepcopy(model).cpu().eval().requires_grad_(False)
     write = importlib.import_module(f"audiovae.apps.{PLACES[format]}").write
-    output.parent.mkdir(parents=True, exist_ok=True)
-    temporary = Path(tempfile.mkdtemp(prefix=f".{output.name}.", dir=output.parent))
-    try:
-        temporary.chmod(0o755)
-        with quiet():
-            written: list[Exported] = write(alone, temporary, domains, int8)
-        report = describe(alone, temporary, format, domains, written)
-        (temporary / REPORT).write_text(json.dumps(report, indent=1) + "\n", "utf-8")
-        os.rename(temporary, output)
-    finally:
-        shutil.rmtree(temporary, ignore_errors=True)
+    with writing(output):
+        output.parent.mkdir(parents=True, exist_ok=True)
+        temporary = Path(tempfile.mkdtemp(prefix=f".{output.name}.", dir=output.parent))
+        try:
+            temporary.chmod(0o755)
+            with quiet():
+                written: list[Exported] = write(alone, temporary, domains, int8)
+            report = describe(alone, temporary, format, domains, written)
+            (temporary / REPORT).write_text(json.dumps(report, indent=1) + "\n", "utf-8")
+            os.rename(temporary, output)
+        finally:
+            shutil.rmtree(temporary, ignore_errors=True)
     return report
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 from pathlib import Path
 from typing import Any
 
@@ -67,7 +68,10 @@ def _saved(
     are none is what the comparison shows.
     """
     program = torch.export.export(module, args, dynamic_shapes=shapes, strict=False)
-    torch.export.save(program, path)
+    # In memory first: where the disk is full, what writes it would end the process.
+    buffer = io.BytesIO()
+    torch.export.save(program, buffer)
+    path.write_bytes(buffer.getvalue())
     return torch.export.load(path).module(check_guards=guarded)
 
 

@@ -99,7 +99,8 @@ def write(model: AudioVAE, folder: Path, domains: list[str], int8: bool) -> list
     module = NnModule(model, domains, Dft(audio.n_fft, audio.hop_length), linker).eval()
     module.requires_grad_(False)
     path = folder / FILE
-    script(module).save(str(path))
+    # Where the disk is full, its `save` would end the process.
+    path.write_bytes(script(module).save_to_buffer())
     seconds = max(SECONDS, 3 * module.late / audio.sample_rate)
     sound = test_sound(audio.sample_rate, seconds, 2)
     sound = sound[:, : sound.shape[1] // MOST_BUFFER * MOST_BUFFER]

@@ -13,6 +13,7 @@ import numpy as np
 
 from audiovae.apps.pieces import Level, Meter, Puller, Restorer
 from audiovae.apps.sources import Source
+from audiovae.atomic import writing
 from audiovae.errors import AudioError, UserError
 
 SPOOL_BLOCK = 1 << 16
@@ -129,7 +130,9 @@ class Output:
         self.meter = Meter(source.sample_rate)
         self.spool: IO[bytes] | None = None
         if finish.keep_loudness:
-            self.spool = tempfile.TemporaryFile(dir=folder)  # noqa: SIM115
+            self.folder = Path(folder or tempfile.gettempdir())
+            with writing(self.folder):
+                self.spool = tempfile.TemporaryFile(dir=self.folder)  # noqa: SIM115
 
     def push(self, sound: np.ndarray) -> None:
         """Take the next piece `(channel, sample)` at the model's rate."""
@@ -140,7 +143,8 @@ class Output:
             self._give(sound)
         else:
             self.meter.push(sound)
-            self.spool.write(np.ascontiguousarray(sound.T, np.float32).tobytes())
+            with writing(self.folder):
+                self.spool.write(np.ascontiguousarray(sound.T, np.float32).tobytes())
 
     def finish(self, level: Level) -> None:
         """Take the end; `level` is the source's."""
@@ -154,7 +158,8 @@ class Output:
         self.close()
 
     def _spooled(self, spool: IO[bytes]) -> Iterator[np.ndarray]:
-        spool.seek(0)
+        with writing(self.folder):
+            spool.seek(0)
         while data := spool.read(4 * self.channels * SPOOL_BLOCK):
             yield np.frombuffer(data, np.float32).reshape(-1, self.channels).T
 

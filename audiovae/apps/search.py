@@ -16,9 +16,9 @@ from audiovae.apps.embed_files import encoder_metadata
 from audiovae.apps.output import check_folder
 from audiovae.apps.progress import Progress
 from audiovae.apps.sources import FileSource, find_inputs
+from audiovae.atomic import write_atomically
 from audiovae.audio.files import probe
 from audiovae.errors import UserError
-from audiovae.training.checkpoint import write_atomically
 
 INDEX = ".npz"
 LEAST_NORM = 1e-9

@@ -10,6 +10,7 @@ from typing import Protocol
 import numpy as np
 
 from audiovae.apps.pieces import Level, measure
+from audiovae.audio.decode import check_unchanged
 from audiovae.audio.files import AudioInfo, find_audio, resample, stream
 from audiovae.errors import AudioError, UserError
 
@@ -71,8 +72,10 @@ class FileSource:
         return self.info.channels, self.info.frames
 
     def blocks(self, rate: int) -> Iterator[np.ndarray]:
-        """Give the sound at a rate, block by block."""
-        return stream(self.info.path, BLOCK, None if rate == self.sample_rate else rate)
+        """Give the sound at a rate; raise `AudioError` where the file is no longer the same."""
+        check_unchanged(self.info.path, self.info.stamp)
+        yield from stream(self.info.path, BLOCK, None if rate == self.sample_rate else rate)
+        check_unchanged(self.info.path, self.info.stamp)
 
 
 @dataclass(frozen=True)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from abc import ABC, abstractmethod
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
@@ -37,6 +37,8 @@ class AudioInfo:
     channels: int
     format: str
     """WAV, FLAC, OGG, OPUS, MP3, AIFF, M4A, AAC…"""
+    stamp: tuple[int, int] = field(default=(0, 0), compare=False)
+    """Size in bytes and time of the last change in nanoseconds, when it was opened."""
 
     @property
     def seconds(self) -> float:
@@ -108,6 +110,7 @@ def open_audio(path: str | Path) -> Decoder:
     path = Path(path)
     size = check_file(path)
     try:
+        stamp = stamp_of(path)
         with open(path, "rb") as file:
             kind = identify(path, file)
             if is_cut(kind, file, size):
@@ -117,8 +120,27 @@ def open_audio(path: str | Path) -> Decoder:
     if kind in ("M4A", "AAC"):
         from audiovae.audio.ffmpeg import FFmpegDecoder
 
-        return FFmpegDecoder(path, kind)
-    return SoundFileDecoder(path, kind)
+        decoder: Decoder = FFmpegDecoder(path, kind)
+    else:
+        decoder = SoundFileDecoder(path, kind)
+    decoder.info = replace(decoder.info, stamp=stamp)
+    return decoder
+
+
+def stamp_of(path: Path) -> tuple[int, int]:
+    """Return a file's size in bytes and the time of its last change in nanoseconds."""
+    facts = path.stat()
+    return facts.st_size, facts.st_mtime_ns
+
+
+def check_unchanged(path: Path, stamp: tuple[int, int]) -> None:
+    """Raise `AudioError` unless a file has the stamp that it had before."""
+    try:
+        same = stamp_of(path) == stamp
+    except OSError as error:
+        raise AudioError(f"{path} vanished while it was read: {error.strerror}") from None
+    if not same:
+        raise AudioError(f"{path} changed while it was read: run it again")
 
 
 class Forward(soundfile.SoundFile):

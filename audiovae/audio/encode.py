@@ -12,6 +12,8 @@ from typing import Literal
 import numpy as np
 import soundfile
 
+from audiovae.atomic import FREE_SOME, why_not
+from audiovae.audio.decode import open_audio
 from audiovae.audio.resample import resample
 from audiovae.errors import AudioError
 
@@ -133,7 +135,7 @@ class Writer:
                 format=self.format,
             )
         except OSError as error:
-            raise AudioError(f"{self.path} can't be written: {error.strerror}") from None
+            raise AudioError(f"{self.path} can't be written: {why_not(error)}") from None
         except soundfile.LibsndfileError as error:
             self._temporary.unlink(missing_ok=True)
             what = f"{self.channels} channels at {self.sample_rate} Hz"
@@ -158,7 +160,7 @@ class Writer:
                 piece = audio[:, start : start + PIECE].astype(np.float32).clip(-1, 1).T
                 self._file.write(np.ascontiguousarray(self._quantise(piece)))
         except (OSError, soundfile.LibsndfileError) as error:
-            raise AudioError(f"{self.path} can't be written: {error}; is the disk full?") from None
+            raise AudioError(f"{self.path} can't be written: {_words(error)}") from None
 
     def _quantise(self, audio: np.ndarray) -> np.ndarray:
         """Return what the encoder takes: libsndfile's own rounding is off by a gain of 2 ** -15."""
@@ -173,8 +175,30 @@ class Writer:
             self._file.close()
             if kind is None:
                 self._check_target()
+                self._check_whole()
                 os.replace(self._temporary, self.path)
         except OSError as problem:
-            raise AudioError(f"{self.path} can't be written: {problem.strerror}") from None
+            raise AudioError(f"{self.path} can't be written: {why_not(problem)}") from None
         finally:
             self._temporary.unlink(missing_ok=True)
+
+    def _check_whole(self) -> None:
+        """Raise `AudioError` unless the file holds what was written.
+
+        A full disk at the end of FLAC and Ogg files is something that libsndfile does not tell.
+        """
+        if not self.frames:
+            return
+        try:
+            with open_audio(self._temporary) as written:
+                written.check_end()
+                whole = written.info.frames == self.frames
+        except AudioError:
+            whole = False
+        if not whole:
+            raise AudioError(f"{self.path} can't be written to its end: {FREE_SOME}")
+
+
+def _words(error: Exception) -> str:
+    """Return why libsndfile could not write: it loses the system's own word."""
+    return why_not(error) if isinstance(error, OSError) else f"is the disk full? {FREE_SOME}"

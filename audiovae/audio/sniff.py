@@ -19,6 +19,8 @@ HEAD = 1 << 16
 """Bytes looked at from a file's start."""
 OGG_TAIL = 1 << 17
 """Bytes looked at from an Ogg file's end: more than two pages."""
+MOST_CHUNKS = 10_000
+"""Chunks of a file that are looked at: each takes 8 bytes, and a hostile one has a million."""
 STREAMED = 0x7FFFF000
 """Chunk sizes from here on are written by programs that could not know the length."""
 
@@ -164,7 +166,9 @@ def is_cut(kind: str, file: BinaryIO, size: int) -> bool:
 def _chunks(file: BinaryIO, size: int, order: str) -> Iterator[tuple[bytes, int, int]]:
     """Give (name, first byte, length) of each chunk of a RIFF or FORM file."""
     offset = 12
-    while offset + 8 <= size:
+    for _ in range(MOST_CHUNKS):
+        if offset + 8 > size:
+            return
         file.seek(offset)
         name, length = struct.unpack(f"{order}4sI", file.read(8))
         yield name, offset + 8, length

@@ -63,7 +63,7 @@ def known_pieces(
         try:
             part = Part(**json.loads(facts.read_text(encoding="ascii")))
             whole = part.reason or samples.stat().st_size == part.frames * SAMPLE.itemsize
-        except (OSError, ValueError, TypeError):
+        except (OSError, ValueError, TypeError, RecursionError):
             continue
         if whole:
             pieces.setdefault(facts.stem, Piece(part, samples))

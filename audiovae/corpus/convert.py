@@ -12,6 +12,7 @@ from pathlib import Path
 import numpy as np
 
 from audiovae.audio import files
+from audiovae.audio.decode import check_unchanged
 from audiovae.corpus.manifest import Entry, write_atomic
 from audiovae.corpus.scan import Source
 from audiovae.errors import AudioError
@@ -92,6 +93,8 @@ def convert(task: Task) -> Part:
     """
     try:
         part = _convert(task)
+        # Its hash was taken before: what changed since is not what that hash is of.
+        check_unchanged(task.source.file, (task.source.size, task.source.changed))
     except AudioError as error:
         # Not written down: the next run may have the codec or the permission that was missing.
         return Part(reason=plain_reason(error, task.source))
@@ -143,7 +146,7 @@ def _write(task: Task, target: Path, gain: float, expected: int) -> tuple[int, f
             wide = samples.astype(np.float64)
             energy += int(wide @ wide)
             frames += len(samples)
-            samples.tofile(out)
+            out.write(samples.data)  # `tofile` would lose the system's word for a full disk.
     return frames, peak, loudest, energy
 
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 import json
-import math
 import os
 import re
 import typing
@@ -18,6 +17,7 @@ from audiovae.errors import CorpusError
 Split = Literal["train", "valid", "test"]
 SPLITS: tuple[Split, ...] = typing.get_args(Split)
 MAX_DOMAIN = 64
+LARGEST = 1 << 63
 
 
 @dataclass(frozen=True)
@@ -100,7 +100,7 @@ def parse_entry(line: str, where: str) -> Entry:
     """Read one manifest line; `where` names it in the error."""
     try:
         values = json.loads(line)
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise CorpusError(f"{where} is not JSON: {error}") from None
     if not isinstance(values, dict) or sorted(values) != sorted(_FIELDS):
         raise CorpusError(f"{where} must have exactly the keys {', '.join(_FIELDS)}")
@@ -117,12 +117,12 @@ def _problem(values: dict[str, Any]) -> str | None:
             return f"{name} must be text"
     for name, least in (("frames", 1), ("sample_rate", 1), ("channels", 1), ("offset", 0)):
         value = values[name]
-        if not isinstance(value, int) or isinstance(value, bool) or value < least:
-            return f"{name} must be a whole number of at least {least}"
+        if not isinstance(value, int) or isinstance(value, bool) or not least <= value < LARGEST:
+            return f"{name} must be a whole number of at least {least}, below 2 ** 63"
     loudness = values["loudness"]
     if not isinstance(loudness, int | float) or isinstance(loudness, bool):
         return "loudness must be a number"
-    if not math.isfinite(loudness):
+    if not abs(loudness) < LARGEST:
         return "loudness must be finite"
     if values["group"] is not None and not (isinstance(values["group"], str) and values["group"]):
         return "group must be null or text"

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import dataclasses
-import errno
 import hashlib
 import json
 import shutil
 from pathlib import Path, PurePosixPath
 from typing import Any, NoReturn
 
+from audiovae.atomic import CLOSED, FULL, why_not
 from audiovae.audio.files import Limits
 from audiovae.corpus.assemble import Piece, assemble, known_pieces
 from audiovae.corpus.convert import Task, convert, is_silent
@@ -86,10 +86,8 @@ def prepare(
     try:
         return _prepare(found, output, settings, limits, workers, progress)
     except OSError as error:
-        if error.errno in (errno.ENOSPC, errno.EDQUOT):
-            raise CorpusError(f"no space left for {output}: free some and run it again") from None
-        if error.errno in (errno.EACCES, errno.EPERM, errno.EROFS):
-            raise CorpusError(f"{output} can't be written: {error.strerror}") from None
+        if error.errno in (*FULL, *CLOSED):
+            raise CorpusError(f"{output} can't be written: {why_not(error)}") from None
         raise
 
 
@@ -107,7 +105,7 @@ def _check_output(folder: Path, output: Path) -> None:
     try:
         settings = json.loads((output / STORE_FILE).read_text(encoding="utf-8"))
         mine = isinstance(settings, dict) and settings.get("format") == FORMAT
-    except (OSError, ValueError):
+    except (OSError, ValueError, RecursionError):
         mine = False
     if not mine:
         raise CorpusError(f"{output} holds something else than a store: choose a new folder")

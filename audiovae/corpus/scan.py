@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+from audiovae.audio.decode import stamp_of
 from audiovae.audio.files import AUDIO_SUFFIXES
 from audiovae.corpus.manifest import valid_domain
 from audiovae.errors import CorpusError
@@ -28,6 +29,8 @@ class Source:
     domain: str
     size: int
     """Bytes."""
+    changed: int
+    """Time of the last change in nanoseconds."""
 
 
 @dataclass(frozen=True)
@@ -99,7 +102,12 @@ def _scan_domain(domain: Path, sources: list[Source], skipped: Skipped) -> None:
         elif item.suffix.lower() not in AUDIO_SUFFIXES:
             skipped.append((path, f"not audio: {item.suffix.lower() or 'no suffix'}"))
         else:
-            sources.append(Source(item, path, domain.name, item.stat().st_size))
+            try:
+                size, changed = stamp_of(item)
+            except OSError:
+                skipped.append((path, "vanished"))
+                continue
+            sources.append(Source(item, path, domain.name, size, changed))
 
 
 def _walk(folder: Path) -> Iterator[tuple[Path, bool]]:
@@ -125,7 +133,7 @@ def _read_groups(path: Path) -> dict[str, str]:
         return {}
     try:
         groups = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, RecursionError) as error:
         raise CorpusError(f"{path} is not valid JSON: {error}") from None
     right = isinstance(groups, dict) and all(isinstance(g, str) and g for g in groups.values())
     if not right:

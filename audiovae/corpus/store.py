@@ -156,7 +156,7 @@ def read_settings(path: Path) -> dict[str, Any]:
         raise CorpusError(f"{path} {what}: make one with audiovae prepare FOLDER -o {path}")
     try:
         settings = json.loads((path / STORE_FILE).read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, RecursionError) as error:
         raise CorpusError(f"{path / STORE_FILE} can't be read: {error}") from None
     if not isinstance(settings, dict) or settings.get("format") != FORMAT:
         raise CorpusError(f"{path} is not an audiovae store: make one with audiovae prepare")

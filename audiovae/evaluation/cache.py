@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from audiovae.training.checkpoint import write_atomically
+from audiovae.atomic import write_atomically
 
 VERSION = 1
 """Raised when a figure changes its meaning."""

@@ -6,10 +6,10 @@ import textwrap
 from pathlib import Path
 from typing import Any
 
+from audiovae.atomic import write_atomically
 from audiovae.evaluation.report import as_markdown, as_rows
 from audiovae.evaluation.tabulate import MATRIX, tabulate_matrix
 from audiovae.model.autoencoder import AudioVAE
-from audiovae.training.checkpoint import write_atomically
 
 LIMITS = """\
 It was trained on renders of a soundfont: the nearer a sound is to a single dry instrument or a

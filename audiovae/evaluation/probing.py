@@ -13,12 +13,12 @@ import numpy as np
 from audiovae.apps.embed import Encoder
 from audiovae.apps.output import check_folder
 from audiovae.apps.progress import Progress
+from audiovae.atomic import write_atomically
 from audiovae.errors import CorpusError, UserError
 from audiovae.evaluation.labelled import SEGMENTS, Example, Labelled, read_labelled
 from audiovae.evaluation.representations import REPRESENTATIONS, Told, represent
 from audiovae.metrics.probe import probe
 from audiovae.model.autoencoder import AudioVAE
-from audiovae.training.checkpoint import write_atomically
 
 NEIGHBOURS = 5
 OCTAVE = 12

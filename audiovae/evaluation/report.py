@@ -11,9 +11,9 @@ from typing import Any
 import numpy as np
 
 from audiovae.apps.page import Table
+from audiovae.atomic import write_atomically
 from audiovae.evaluation.runner import Pair
 from audiovae.evaluation.tabulate import NOTES, tabulate, tell_model, tell_probe
-from audiovae.training.checkpoint import write_atomically
 
 FILE, FORMAT = "evaluation.json", 1
 

@@ -13,6 +13,7 @@ from audiovae.apps.models import Resolved
 from audiovae.apps.output import check_folder
 from audiovae.apps.page import document, paragraph, table
 from audiovae.apps.progress import Progress
+from audiovae.atomic import write_atomically
 from audiovae.errors import UserError
 from audiovae.evaluation import charts, clip_section
 from audiovae.evaluation.clips import Material, play, take_from_phrases, take_from_testset
@@ -30,7 +31,7 @@ from audiovae.evaluation.tabulate import (
 )
 from audiovae.evaluation.testset import TestSet
 from audiovae.model.autoencoder import AudioVAE
-from audiovae.training.checkpoint import PLAN, write_atomically
+from audiovae.training.checkpoint import PLAN
 from audiovae.training.logs import read_log
 
 NAME = "report.html"

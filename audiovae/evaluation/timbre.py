@@ -20,12 +20,12 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import load_file, save
 from torch import Tensor
 
+from audiovae.atomic import write_atomically
 from audiovae.audio.files import read
 from audiovae.audio.resample import resample
 from audiovae.corpus.scan import hash_file
 from audiovae.errors import CheckpointError, CorpusError
 from audiovae.evaluation.timbre_net import HOP, RATE, WINDOW, TimbreNet, decibels, fit, settings
-from audiovae.training.checkpoint import write_atomically
 
 Audio = npt.NDArray[Any] | Tensor
 Floats = npt.NDArray[np.float32]

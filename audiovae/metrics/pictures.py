@@ -9,6 +9,8 @@ from pathlib import Path
 import numpy as np
 import soxr
 
+from audiovae.atomic import write_atomically
+
 RATE = 16_000
 N_FFT, BANDS = 1024, 96
 COLUMNS = 480
@@ -63,7 +65,9 @@ def draw_spectrograms(
     for axes in (a for i, a in enumerate(grid) if i % columns):
         axes.tick_params(labelleft=False)
     path.parent.mkdir(parents=True, exist_ok=True)
-    figure.savefig(path, format="png")
+    buffer = io.BytesIO()
+    figure.savefig(buffer, format="png")
+    write_atomically(path, buffer.getvalue())
     return path
 
 

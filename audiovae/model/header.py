@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
 from pathlib import Path
 from typing import Any
 
@@ -49,8 +50,10 @@ def from_dict_statistics(values: Any, config: Config) -> Statistics:
         mean, std = (tuple(float(v) for v in values[name]) for name in ("mean", "std"))
         noise = tuple(float(v) for v in values.get("noise", ()))
         loudness = float(values["loudness"])
-    except (AttributeError, KeyError, TypeError, ValueError):
+    except (AttributeError, KeyError, TypeError, ValueError, OverflowError):
         raise CheckpointError("statistics must hold mean, std and loudness") from None
+    if not all(math.isfinite(v) for v in (*mean, *std, *noise, loudness)):
+        raise CheckpointError("statistics must be finite numbers")
     if len(mean) != n_mels or len(std) != n_mels or not min(std) > 0:
         raise CheckpointError(f"statistics must hold {n_mels} means and positive deviations")
     if noise and (len(noise) != latent or not min(noise) > 0):

@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import json
-import os
 import shutil
-import tempfile
 from collections.abc import Collection
 from pathlib import Path
 from typing import Any
@@ -18,6 +16,7 @@ from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
 
 import audiovae
+from audiovae.atomic import replacing
 from audiovae.config import Config
 from audiovae.errors import CheckpointError, UserError
 from audiovae.model.autoencoder import AudioVAE
@@ -139,16 +138,10 @@ def write_sequence(prior: SequencePrior, folder: Path, output: Path) -> Path:
     header = read_header(folder) | {"sequence": describe_sequence(prior)}
     if "files" in header:
         header["files"] |= {SEQUENCE: checksum(data)}
-    output.parent.mkdir(parents=True, exist_ok=True)
-    temporary = Path(tempfile.mkdtemp(prefix=f".{output.name}.", dir=output.parent))
-    try:
+    with replacing(output) as temporary:
         shutil.copytree(folder, temporary, dirs_exist_ok=True)
-        temporary.chmod(0o755)
         (temporary / SEQUENCE).write_bytes(data)
         (temporary / "config.json").write_bytes(_json(header))
-        replace_folder(temporary, output)
-    finally:
-        shutil.rmtree(temporary, ignore_errors=True)
     return output
 
 
@@ -158,12 +151,9 @@ def _json(header: dict[str, Any]) -> bytes:
 
 def save_model(model: AudioVAE, folder: Path, *, storage: str = "float32", card: str = "") -> Path:
     """Write a checkpoint folder under a temporary name, then move it into place."""
-    folder.parent.mkdir(parents=True, exist_ok=True)
     if folder.exists() and not (folder / "config.json").is_file():
         raise UserError(f"{folder} exists and is no checkpoint: choose another output folder")
-    temporary = Path(tempfile.mkdtemp(prefix=f".{folder.name}.", dir=folder.parent))
-    try:
-        temporary.chmod(0o755)
+    with replacing(folder) as temporary:
         files = {}
         for name, module in _parts(model).items():
             data = save(pack(module.state_dict(), storage))
@@ -172,20 +162,7 @@ def save_model(model: AudioVAE, folder: Path, *, storage: str = "float32", card:
             files[name] = checksum(data)
         (temporary / "config.json").write_bytes(_json(describe(model) | {"files": files}))
         (temporary / "README.md").write_text(card or model_card(model))
-        replace_folder(temporary, folder)
-    finally:
-        shutil.rmtree(temporary, ignore_errors=True)
     return folder
-
-
-def replace_folder(new: Path, folder: Path) -> None:
-    """Move `new` to `folder`; a crash between the two renames leaves the old one beside it."""
-    old = folder.with_name(f".{folder.name}.old")
-    shutil.rmtree(old, ignore_errors=True)
-    if folder.exists():
-        os.replace(folder, old)
-    os.replace(new, folder)
-    shutil.rmtree(old, ignore_errors=True)
 
 
 def load_model(folder: Path, domains: Collection[str] | None = None) -> AudioVAE:

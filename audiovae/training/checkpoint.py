@@ -11,6 +11,7 @@ from typing import Any
 
 import torch
 
+from audiovae.atomic import pour, write_atomically, writing
 from audiovae.config import Config
 from audiovae.errors import CheckpointError, UserError
 from audiovae.tables import from_dict, to_dict
@@ -19,33 +20,24 @@ STATE, PREVIOUS = "state.pt", "state.previous.pt"
 PLAN = "run.json"
 
 
-def write_atomically(path: Path, content: bytes) -> None:
-    """Write a file under a temporary name in its folder, flush it, and move it into place."""
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.part")
+def save_state(run: Path, state: dict[str, Any]) -> None:
+    """Write training state and keep the last one; a crash at any moment leaves a whole one.
+
+    Raises `UserError` where it can't be written.
+    """
+    temporary, path, previous = run / f".{STATE}.part", run / STATE, run / PREVIOUS
     try:
-        with open(temporary, "wb") as file:
-            file.write(content)
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(temporary, path)
+        with writing(path):
+            pour(temporary, lambda file: torch.save(state, file))  # type: ignore[arg-type]
+            if path.is_file():
+                previous.unlink(missing_ok=True)
+                try:
+                    os.link(path, previous)
+                except OSError:  # A file system without hard links.
+                    os.replace(path, previous)
+            os.replace(temporary, path)
     finally:
         temporary.unlink(missing_ok=True)
-
-
-def save_state(run: Path, state: dict[str, Any]) -> None:
-    """Write training state and keep the last one; a crash at any moment leaves a whole one."""
-    temporary, path, previous = run / f".{STATE}.part", run / STATE, run / PREVIOUS
-    with open(temporary, "wb") as file:
-        torch.save(state, file)
-        file.flush()
-        os.fsync(file.fileno())
-    if path.is_file():
-        previous.unlink(missing_ok=True)
-        try:
-            os.link(path, previous)
-        except OSError:  # A file system without hard links.
-            os.replace(path, previous)
-    os.replace(temporary, path)
 
 
 def load_state(run: Path, device: torch.device) -> dict[str, Any] | None:
@@ -103,7 +95,7 @@ def open_run(
     try:
         plan = json.loads(path.read_text("utf-8"))
         known = from_dict(Config, plan["config"])
-    except (ValueError, KeyError, TypeError) as error:
+    except (ValueError, KeyError, TypeError, RecursionError) as error:
         raise CheckpointError(
             f"{path} is damaged ({error}): choose another output folder"
         ) from None

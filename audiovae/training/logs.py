@@ -11,6 +11,7 @@ from typing import Any
 
 from tqdm import tqdm
 
+from audiovae.atomic import write_atomically, writing
 from audiovae.training.trackers import Tracker
 
 METRICS = "metrics.jsonl"
@@ -27,7 +28,7 @@ def read_log(run: Path) -> list[dict[str, Any]]:
             entry = json.loads(line)
             if isinstance(entry["step"], int) and entry["kind"] in KINDS:
                 entries.append(entry)
-        except (ValueError, KeyError, TypeError):
+        except (ValueError, KeyError, TypeError, RecursionError):
             continue  # The last line of a run that was cut off.
     return entries
 
@@ -67,7 +68,8 @@ class Log:
 
     def _keep_until(self, step: int) -> None:
         kept = [entry for entry in read_log(self.path.parent) if entry["step"] <= step]
-        self.path.write_text("".join(f"{json.dumps(entry)}\n" for entry in kept), "utf-8")
+        text = "".join(f"{json.dumps(entry)}\n" for entry in kept)
+        write_atomically(self.path, text.encode())
 
     def advance(self) -> None:
         """Count a step on the progress bar."""
@@ -79,8 +81,9 @@ class Log:
         speed = (step - self.first) * self.audio_a_step / max(elapsed, 1e-9)
         clean = {k: _plain(v) for k, v in metrics.items()}
         line = {"step": step, "kind": kind, **clean, "audio_seconds_a_second": round(speed, 2)}
-        self.file.write(json.dumps(line) + "\n")
-        self.file.flush()
+        with writing(self.path):
+            self.file.write(json.dumps(line) + "\n")
+            self.file.flush()
         left = elapsed / max(1, step - self.first) * (self.steps - step)
         shown = "  ".join(f"{k} {v:.4g}" for k, v in clean.items() if isinstance(v, int | float))
         text = f"{kind} {step}/{self.steps}  {shown}  {speed:.1f} s/s  {left / 60:.1f} min left"
@@ -101,7 +104,8 @@ class Log:
     def close(self) -> None:
         """Close files."""
         self.bar.close()
-        self.file.close()
+        with writing(self.path):
+            self.file.close()
         self.tracker.close()
 
 

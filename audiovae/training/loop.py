@@ -13,6 +13,7 @@ from typing import Any, Protocol
 
 import torch
 
+from audiovae.atomic import write_atomically
 from audiovae.config import Config
 from audiovae.errors import ConfigError, UserError
 from audiovae.training.checkpoint import load_state, open_run, save_plan, save_state
@@ -24,6 +25,9 @@ DRY_STEPS = (4, 24)
 """Fewest and most steps run and thrown away at preflight; all but the first are timed."""
 DRY_SECONDS = 4.0
 """Where a budget hangs on it, steps go on for so long: the first ones read a cold disk."""
+SPENT = "the budget is spent"
+EXPORTED = ".exported"
+"""File of a run that says of which step its checkpoint is."""
 
 
 class Task(Protocol):
@@ -100,19 +104,24 @@ def run_task(
     task.begin(steps)
     state = load_state(run, device)
     step, best, stale, spent = 0, float("inf"), 0, 0.0
+    sums: dict[str, float] = defaultdict(float)
+    counted, reason = 0, None
+    metrics: dict[str, Any] = {}
     if state is not None:
         task.load_state_dict(state["task"])
         step, best, stale, spent = (state[k] for k in ("step", "best", "stale", "spent"))
+        metrics = state["metrics"]
+        # Runs of an older version do not have what follows.
+        sums.update(state.get("sums", {}))
+        counted, reason = state.get("counted", 0), state.get("ended")
+        if "ended" in state and _exported(run) != step:
+            _export(task, run, step, metrics, spent)
     tracker = make_tracker(track, run, config, step)
     log = Log(run, step, steps, task.audio_a_step, progress, tracker)
     settings = config.training
     started = time.monotonic()
-    sums: dict[str, float] = defaultdict(float)
-    counted = 0
-    reason = "the budget is spent"
-    metrics: dict[str, Any] = {} if state is None else state["metrics"]
     try:
-        while step < steps:
+        while step < steps and reason is None:
             for name, value in task.step(step).items():
                 sums[name] += value
             step, counted = step + 1, counted + 1
@@ -120,8 +129,8 @@ def run_task(
             if step % settings.log_every == 0 or step == steps:
                 log.write(step, "train", {k: v / counted for k, v in sums.items()})
                 sums, counted = defaultdict(float), 0
-            ended = step == steps
-            if step % settings.validate_every == 0 or ended:
+            reason = SPENT if step == steps else None
+            if step % settings.validate_every == 0 or reason:
                 metrics = task.validate(step)
                 log.write(step, "valid", metrics)
                 need_finite([torch.tensor(metrics["score"])], step)
@@ -129,22 +138,36 @@ def run_task(
                 best = min(best, metrics["score"])
                 # A schedule that still falls makes late progress: look for a plateau after half.
                 if settings.patience and stale >= settings.patience and 2 * step > steps:
-                    reason, ended = f"no progress in {stale} validations", True
-            if step % settings.checkpoint_every == 0 or ended:
+                    reason = f"no progress in {stale} validations"
+            if step % settings.checkpoint_every == 0 or reason:
+                total_seconds = spent + time.monotonic() - started
                 state = {"task": task.state_dict(), "metrics": metrics, "step": step, "best": best}
                 need_finite(_tensors(state), step)
-                total_seconds = spent + time.monotonic() - started
-                save_state(run, {**state, "stale": stale, "spent": total_seconds})
-                task.export(step, {**metrics, "minutes": round(total_seconds / 60, 1)})
+                state |= {"stale": stale, "spent": total_seconds, "ended": reason}
+                save_state(run, {**state, "sums": dict(sums), "counted": counted})
+                _export(task, run, step, metrics, total_seconds)
                 tracker.previews(step, run / PREVIEWS)
-            if ended:
-                break
     finally:
         log.close()
+    reason = reason or SPENT
     if progress:
         log.say(f"training ended after {step} steps: {reason}")
     seconds = spent + time.monotonic() - started
     return {"steps": step, "seconds": seconds, "ended": reason, "run": str(run), "valid": metrics}
+
+
+def _export(task: Task, run: Path, step: int, metrics: dict[str, Any], seconds: float) -> None:
+    """Write the checkpoint and previews of a step, and that they are those of it."""
+    task.export(step, {**metrics, "minutes": round(seconds / 60, 1)})
+    write_atomically(run / EXPORTED, f"{step}\n".encode())
+
+
+def _exported(run: Path) -> int | None:
+    """Return the step of a run's checkpoint: a run may be killed between state and checkpoint."""
+    try:
+        return int((run / EXPORTED).read_text("ascii"))
+    except (OSError, ValueError):
+        return None
 
 
 def preflight(task: Task, run: Path, progress: bool, timed: bool) -> float:

@@ -147,7 +147,9 @@ class VocoderTask:
             logmel, _ = self.feeds["train"].clips(0, augmented=False)
             with hearing(self.vocoder), torch.no_grad():
                 self.vocoder(logmel)
-            holder = AudioVAE(self.config, [], self.statistics)
+            with torch.random.fork_rng(devices=[]):
+                torch.manual_seed(self.config.training.seed)
+                holder = AudioVAE(self.config, [], self.statistics)
             holder.vocoder = self.vocoder
             holder.provenance = {**self.facts, "steps": step, "valid": metrics}
             holder.save_pretrained(self.run / "checkpoint")

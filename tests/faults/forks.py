@@ -22,7 +22,8 @@ from types import SimpleNamespace
 from typing import Any
 
 WRITES = os.O_WRONLY | os.O_RDWR | os.O_CREAT | os.O_TRUNC
-CHANGES = frozenset("os.rename os.remove os.rmdir os.mkdir os.link os.symlink os.truncate".split())
+_CALLS = ("rename", "remove", "rmdir", "mkdir", "link", "symlink", "truncate")
+CHANGES = frozenset(f"os.{call}" for call in _CALLS)
 """What Python tells of before it changes the file system."""
 
 

@@ -66,9 +66,7 @@ class Forks:
         assert self.process.stdout is not None
         self.process.stdout.close()
 
-    def run(
-        self, argv: list[str], root: Path, *, signal: int = KILL, **request: Any
-    ) -> Ended:
+    def run(self, argv: list[str], root: Path, *, signal: int = KILL, **request: Any) -> Ended:
         """Run a command line in `root` to its end.
 
         `after` seconds, or before its change number `event`, it gets the signal. `most_bytes` is

@@ -15,7 +15,14 @@ from recordings import needs_posix
 from worlds import FIRST, VERBS, Verb, make_world
 
 pytestmark = [pytest.mark.faults, needs_posix]
-SHARES = {"prepare": 10, "transfer": 9, "export": 4, "train": 4, "train-vocoder": 5, "add-domain": 4}
+SHARES = {
+    "prepare": 10,
+    "transfer": 9,
+    "export": 4,
+    "train": 4,
+    "train-vocoder": 5,
+    "add-domain": 4,
+}
 """Kills of each verb, of 36."""
 KILLS = int(os.environ.get("AUDIOVAE_KILLS", sum(SHARES.values())))
 IN_A_ROW = 3
