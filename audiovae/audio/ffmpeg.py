@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -15,6 +14,8 @@ from audiovae.errors import AudioError
 
 AAC_PREROLL = 0.5
 """Seconds decoded before a range, after which AAC no longer depends on what came before."""
+FORMATS = {"M4A": "mov", "AAC": "aac"}
+"""FFmpeg's names of formats."""
 AAC_FRAME = 2048
 """Most samples in an AAC frame: a last one may be missing without a cut."""
 
@@ -30,17 +31,23 @@ class FFmpegDecoder(Decoder):
                 f"{path} is {kind}, which needs PyAV: pip install 'audiovae[codecs]'"
             ) from None
         self.av: Any = av
+        self.container: Any = None
         try:
-            self.container: Any = av.open(os.fspath(path))
+            # The file and not its name, which FFmpeg could take for an address; and the format that
+            # its first bytes are of, so that nothing else is tried on it.
+            self.file = open(path, "rb")  # noqa: SIM115
+            self.container = av.open(self.file, format=FORMATS[kind])
             if not self.container.streams.audio:
-                self.container.close()
                 raise AudioError(f"{path} holds no sound, only other streams; {EXPECTED}")
             self.stream: Any = self.container.streams.audio[0]
             self.indexed = kind == "M4A"
             rate, channels = self.stream.codec_context.sample_rate, self.stream.channels
+            if rate < 1 or channels < 1:
+                raise ValueError("no rate, or no channels")
             self.info = AudioInfo(path, self._count(rate), rate, channels, kind)
             self.seek(0)
-        except (av.FFmpegError, ValueError) as error:
+        except (av.FFmpegError, ValueError, ArithmeticError) as error:
+            self.close()
             if isinstance(error, AudioError):
                 raise
             raise truncated(path, f"it begins as {kind}, but can't be decoded") from None
@@ -58,7 +65,11 @@ class FFmpegDecoder(Decoder):
         rate = self.info.sample_rate
         # Bare AAC has no index: FFmpeg would guess places from the bit rate.
         early = max(0, frame - round(AAC_PREROLL * rate)) if self.indexed else 0
-        self.container.seek(round(early / rate / self.stream.time_base), stream=self.stream)
+        try:
+            place = round(early / rate / self.stream.time_base)
+            self.container.seek(place, stream=self.stream)
+        except (self.av.FFmpegError, ArithmeticError):
+            raise truncated(self.info.path, f"frame {frame} can't be reached") from None
         self.position = frame
         self._blocks = self._decode()
         self._held = np.zeros((self.info.channels, 0), np.float32)
@@ -84,7 +95,8 @@ class FFmpegDecoder(Decoder):
                     break
                 parts.append(block)
                 count += block.shape[1]
-        except self.av.FFmpegError as error:
+        except (self.av.FFmpegError, ValueError, ArithmeticError) as error:
+            # Also where the number of channels changes on the way.
             raise truncated(self.info.path, f"decoding fails ({words_of(error)})") from None
         audio = np.concatenate(parts, axis=1)
         self._held = audio[:, frames:]
@@ -96,4 +108,6 @@ class FFmpegDecoder(Decoder):
 
     def close(self) -> None:
         """Close the file."""
-        self.container.close()
+        if self.container is not None:
+            self.container.close()
+        self.file.close()

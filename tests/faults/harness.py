@@ -71,7 +71,8 @@ class Forks:
 
         `after` seconds, or before its change number `event`, it gets the signal. `most_bytes` is
         the longest file, `memory` the bytes it may map, `clock` a seed of leaps in time, `user` the
-        number of another user.
+        number of another user, and `spoil` says after how many changes of files another one
+        vanishes, or holds other bytes: `[count, file, hexadecimal digits or nothing]`.
         """
         request = {"most_seconds": LONGEST, **request}
         request |= {"argv": argv, "root": str(root), "said": str(self.said), "signal": signal}
