@@ -146,7 +146,7 @@ def _is_text(head: bytes) -> bool:
 
 
 def is_cut(kind: str, file: BinaryIO, size: int) -> bool:
-    """Return whether a WAV, AIFF, Ogg or MP3 file of `size` bytes says that it has more.
+    """Return whether a file of `size` bytes says that it has more; FLAC, M4A and AAC show it later.
 
     libsndfile corrects or believes such headers without a word.
     """
@@ -160,6 +160,12 @@ def is_cut(kind: str, file: BinaryIO, size: int) -> bool:
         return _is_ogg_cut(file, size)
     if kind == "MP3":
         return _is_mp3_cut(file, size)
+    if kind == "AU":
+        return _is_au_cut(file, size)
+    if kind == "W64":
+        return _is_w64_cut(file, size)
+    if kind == "CAF":
+        return _is_caf_cut(file, size)
     return False
 
 
@@ -213,6 +219,37 @@ def _is_ogg_cut(file: BinaryIO, size: int) -> bool:
         return True
     table = tail[page + 27 : page + 27 + tail[page + 26]]
     return page + 27 + len(table) + sum(table) > len(tail)
+
+
+def _is_au_cut(file: BinaryIO, size: int) -> bool:
+    file.seek(4)
+    head = file.read(8)
+    if len(head) < 8:
+        return True
+    start, length = struct.unpack(">II", head)
+    return length != 0xFFFFFFFF and start + length > size  # Else it was streamed.
+
+
+def _is_w64_cut(file: BinaryIO, size: int) -> bool:
+    file.seek(16)  # Behind the 16 bytes that name the chunk which is all of the file.
+    head = file.read(8)
+    return len(head) < 8 or struct.unpack("<Q", head)[0] > size
+
+
+def _is_caf_cut(file: BinaryIO, size: int) -> bool:
+    offset = 8
+    for _ in range(MOST_CHUNKS):
+        file.seek(offset)
+        head = file.read(12)
+        if len(head) < 12:
+            return False
+        name, length = struct.unpack(">4sq", head)
+        if name == b"data" and length != -1:  # Else it was streamed.
+            return offset + 12 + length > size
+        if length < 0:
+            return False
+        offset += 12 + length
+    return False
 
 
 def _is_mp3_cut(file: BinaryIO, size: int) -> bool:

@@ -37,7 +37,13 @@ def warm_up() -> None:
     for module in pkgutil.walk_packages(audiovae.__path__, "audiovae."):
         if module.name.split(".")[1] in ("apps", "audio", "corpus", "model", "training", "verbs"):
             importlib.import_module(module.name)
-    for name in ("librosa", "matplotlib.figure", "soundfile", "sklearn.linear_model"):
+    for name in (
+        "audiovae.config_files",
+        "librosa",
+        "matplotlib.figure",
+        "soundfile",
+        "sklearn.linear_model",
+    ):
         importlib.import_module(name)
     # Imported by its first call.
     torch.optim.AdamW([torch.zeros(1, requires_grad=True)])

@@ -103,11 +103,15 @@ def logged(run: Path) -> dict[str, object]:
 
 
 def flat(state: object) -> object:
-    """Return tensors as their bytes, at any depth."""
+    """Return tensors as their bytes, at any depth.
+
+    Ranges of inputs are left out: each checkpoint measures them anew, and nothing is trained on
+    them.
+    """
     if isinstance(state, torch.Tensor):
         return state.numpy().tobytes()
     if isinstance(state, dict):
-        return {key: flat(value) for key, value in state.items()}
+        return {k: flat(v) for k, v in state.items() if not str(k).endswith(".span")}
     if isinstance(state, list | tuple):
         return [flat(value) for value in state]
     return state
