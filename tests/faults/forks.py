@@ -162,6 +162,14 @@ def run(request: dict[str, Any]) -> None:
     os._exit(code)
 
 
+def send(child: int, number: int) -> None:
+    """Send a signal to a child and to what it started; to itself alone where it has just begun."""
+    try:
+        os.killpg(child, number)
+    except ProcessLookupError:
+        os.kill(child, number)
+
+
 def serve(request: dict[str, Any]) -> dict[str, Any]:
     """Fork a child, send it a signal when its time has come, and say how it ended."""
     reading, writing = os.pipe()
@@ -181,10 +189,10 @@ def serve(request: dict[str, Any]) -> dict[str, Any]:
         if ended:
             break
         if after is not None and not sent and passed >= after:
-            os.killpg(child, request["signal"])
+            send(child, request["signal"])
             sent = True
         if passed > request["most_seconds"]:
-            os.killpg(child, signal.SIGKILL)
+            send(child, signal.SIGKILL)
         time.sleep(0.0005 if after is not None and not sent else 0.005)
     counted = os.read(reading, 100)
     os.close(reading)
