@@ -54,6 +54,7 @@ OUTSIDE = {
         "causal-weights": "audiovae/weights_causal/README.md",
         "contributing": "CONTRIBUTING.md",
         "changelog": "CHANGELOG.md",
+        "security": "SECURITY.md",
     }.items()
 }
 """Pages that lie elsewhere and what they are here: their text takes the place of `also/*.md`."""
