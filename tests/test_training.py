@@ -180,7 +180,7 @@ def test_a_damaged_state_is_told_and_the_one_before_goes_on(store, tmp_path, cap
     previous = (run / "state.previous.pt").read_bytes()
     for place in (len(state) // 3, len(state) // 2):
         state[place] ^= 1  # No header of the archive: numbers of a tensor.
-    for damaged in (bytes(state), bytes(state)[: len(state) // 2], b""):
+    for damaged in (bytes(state), bytes(state)[: len(state) // 2]):
         (run / "state.pt").write_bytes(damaged)
         (run / "state.previous.pt").write_bytes(previous)
         train(store, run, settings, steps=6, progress=False)

@@ -53,7 +53,7 @@ def from_dict_statistics(values: Any, config: Config) -> Statistics:
     except (AttributeError, KeyError, TypeError, ValueError, OverflowError):
         raise CheckpointError("statistics must hold mean, std and loudness") from None
     if not all(math.isfinite(v) for v in (*mean, *std, *noise, loudness)):
-        raise CheckpointError("statistics must be finite numbers")
+        raise CheckpointError("statistics must hold finite numbers alone")
     if len(mean) != n_mels or len(std) != n_mels or not min(std) > 0:
         raise CheckpointError(f"statistics must hold {n_mels} means and positive deviations")
     if noise and (len(noise) != latent or not min(noise) > 0):
