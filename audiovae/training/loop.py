@@ -133,7 +133,7 @@ def run_task(
             if step % settings.validate_every == 0 or reason:
                 metrics = task.validate(step)
                 log.write(step, "valid", metrics)
-                need_finite([torch.tensor(metrics["score"])], step)
+                need_numbers([torch.tensor(metrics["score"]) * 0.0], step)
                 stale = 0 if metrics["score"] < best - 1e-4 * abs(best) else stale + 1
                 best = min(best, metrics["score"])
                 # A schedule that still falls makes late progress: look for a plateau after half.
@@ -142,7 +142,7 @@ def run_task(
             if step % settings.checkpoint_every == 0 or reason:
                 total_seconds = spent + time.monotonic() - started
                 state = {"task": task.state_dict(), "metrics": metrics, "step": step, "best": best}
-                need_finite(_tensors(state), step)
+                need_numbers(_tensors(state), step)
                 state |= {"stale": stale, "spent": total_seconds, "ended": reason}
                 save_state(run, {**state, "sums": dict(sums), "counted": counted})
                 _export(task, run, step, metrics, total_seconds)
@@ -201,9 +201,10 @@ def preflight(task: Task, run: Path, progress: bool, timed: bool) -> float:
     return seconds
 
 
-def need_finite(values: list[torch.Tensor], step: int) -> None:
-    """Raise `UserError` unless all values are numbers: what is not is neither saved nor used."""
-    if all(bool(torch.isfinite(value).all()) for value in values):
+def need_numbers(values: list[torch.Tensor], step: int) -> None:
+    """Raise `UserError` where a value is no number: that is neither saved nor used."""
+    # A bound that was not heard yet is infinite, and means it.
+    if not any(bool(torch.isnan(value).any()) for value in values):
         return
     raise UserError(
         f"training diverged by step {step}: its weights give no finite figures and are not saved; "
