@@ -11,12 +11,13 @@ from typing import Any
 
 import pytest
 import torch
-from conftest import TINY_RATE, tiny_config
+from conftest import TINY_RATE, make_model, tiny_config
 from recordings import run_prepare, save, tone
 
 from audiovae.config import Config
 from audiovae.model.weights import load_model
 from audiovae.training import loop
+from audiovae.training.add_domain import add_domain
 from audiovae.training.logs import Log
 from audiovae.training.trackers import Untracked
 from audiovae.training.vocoder import VocoderTask, train_vocoder
@@ -113,3 +114,12 @@ def test_a_log_that_is_cut_short_is_never_half(
     assert (tmp_path / "metrics.jsonl").read_text() == "".join(lines)
     Log(tmp_path, 5, 10, 1.0, False, Untracked()).close()
     assert (tmp_path / "metrics.jsonl").read_text().count("\n") == 5
+
+
+def test_a_ceiling_that_was_never_measured_is_no_divergence(store: Path, tmp_path: Path) -> None:
+    model = make_model()
+    ceilings = [v for k, v in model.state_dict().items() if k.endswith("ceiling")]
+    assert ceilings and not any(torch.isfinite(ceiling).any() for ceiling in ceilings)
+    folder = store.with_name("in") / "a"
+    add_domain(folder, "lute", model, tmp_path / "out", steps=1, device="cpu", progress=False)
+    assert "lute" in load_model(tmp_path / "out").domains
