@@ -40,13 +40,12 @@ class AudioConfig:
         require(8_000 <= self.sample_rate <= 192_000, "sample_rate must be 8000 to 192000 Hz")
         require(self.channels == 1, "channels must be 1: files with more run channel by channel")
         require(self.hop_length > 0, "hop_length must be positive")
+        check_ranges(self, n_fft=(16, 1 << 16), n_mels=(8, WIDEST))
         require(self.n_fft % 2 == 0, "n_fft must be even")
         require(
             self.n_fft >= 2 * self.hop_length and (self.n_fft - self.hop_length) % 2 == 0,
             "n_fft must be at least twice hop_length, and their difference even",
         )
-        require(self.n_mels >= 8, "n_mels must be at least 8")
-        check_ranges(self, n_fft=(16, 1 << 16), n_mels=(8, WIDEST))
         require(
             0 <= self.f_min < self.mel_f_max <= self.sample_rate / 2,
             "0 <= f_min < f_max <= sample_rate / 2 must hold",
@@ -105,10 +104,6 @@ class ModelConfig:
     """Of the mixtures."""
 
     def __post_init__(self) -> None:
-        for name in ("latent_dim", "latent_stride", "encoder_width", "decoder_width", "expansion"):
-            require(getattr(self, name) > 0, f"{name} must be positive")
-        require(self.kernel_size % 2 == 1, "kernel_size must be odd")
-        require(self.prior_components > 0, "prior_components must be positive")
         for name in ("encoder_blocks", "decoder_blocks"):
             require(min(getattr(self, name)) >= 0, f"{name} must not be negative")
             require(max(getattr(self, name)) <= 512, f"{name} must be at most 512")
@@ -117,6 +112,7 @@ class ModelConfig:
             latent_stride=(1, 64), expansion=(1, 64), kernel_size=(1, 1023),
             prior_components=(1, WIDEST),
         )  # fmt: skip
+        require(self.kernel_size % 2 == 1, "kernel_size must be odd")
 
 
 @dataclass(frozen=True)
@@ -135,13 +131,11 @@ class VocoderConfig:
     """Iterations of Griffin-Lim after the linking."""
 
     def __post_init__(self) -> None:
-        for name in ("width", "blocks", "expansion", "iterations"):
-            require(getattr(self, name) > 0, f"{name} must be positive")
-        require(self.kernel_size % 2 == 1, "kernel_size must be odd")
         check_ranges(
             self, width=(1, WIDEST), blocks=(1, 512), expansion=(1, 64), kernel_size=(1, 1023),
             iterations=(1, 10_000), refinements=(0, 64),
         )  # fmt: skip
+        require(self.kernel_size % 2 == 1, "kernel_size must be odd")
 
 
 @dataclass(frozen=True)
@@ -160,10 +154,10 @@ class WaveNetConfig:
     knows nothing of it."""
 
     def __post_init__(self) -> None:
-        for name in ("residual", "skip", "layers", "cycle"):
-            require(getattr(self, name) > 0, f"{name} must be positive")
-        require(0.01 <= self.temperature <= 10, "temperature must lie between 0.01 and 10")
-        check_ranges(self, residual=(1, WIDEST), skip=(1, WIDEST), layers=(1, 512), cycle=(1, 20))
+        check_ranges(
+            self, residual=(1, WIDEST), skip=(1, WIDEST), layers=(1, 512), cycle=(1, 20),
+            temperature=(0.01, 10),
+        )  # fmt: skip
 
     @property
     def dilations(self) -> tuple[int, ...]:
@@ -186,9 +180,7 @@ class NotesConfig:
     kernel_size: int = 7
 
     def __post_init__(self) -> None:
-        for name in ("width", "blocks", "expansion"):
-            require(getattr(self, name) > 0, f"{name} must be positive")
-        require(self.kernel_size % 2 == 1, "kernel_size must be odd")
         check_ranges(
             self, width=(1, WIDEST), blocks=(1, 512), expansion=(1, 64), kernel_size=(1, 1023)
         )
+        require(self.kernel_size % 2 == 1, "kernel_size must be odd")

@@ -45,3 +45,21 @@ def wait(driver, condition: str, *arguments) -> None:
     WebDriverWait(driver, WAIT, 0.1).until(
         lambda d: d.execute_script(f"return {condition}", *arguments), condition
     )
+
+
+def check_layout(driver, width: int, scheme: str) -> None:
+    """Hold that a page with all its parts open fits a width, and is light or dark as asked for."""
+    metrics = {"width": width, "height": 844, "deviceScaleFactor": 1, "mobile": width < 500}
+    driver.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", metrics)
+    feature = {"name": "prefers-color-scheme", "value": scheme}
+    driver.execute_cdp_cmd("Emulation.setEmulatedMedia", {"features": [feature]})
+    driver.execute_script("document.querySelectorAll('details').forEach(d => d.open = true)")
+    root = "document.documentElement"
+    wide, room = driver.execute_script(f"return [{root}.scrollWidth, {root}.clientWidth]")
+    assert wide <= room <= width
+    colours = driver.execute_script(
+        "const s = getComputedStyle(document.body); return [s.color, s.backgroundColor]"
+    )
+    driver.execute_cdp_cmd("Emulation.clearDeviceMetricsOverride", {})
+    ink, paper = (sum(map(int, c[4:-1].split(", "))) for c in colours)
+    assert (ink < paper) == (scheme == "light") and abs(ink - paper) > 400

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from browser import open_browser, wait
+from browser import check_layout, open_browser, wait
 from runs import make_all
 
 from audiovae.evaluation.run_report import report_run
@@ -98,19 +98,7 @@ def test_domains_are_taken_out_of_the_maps(opened):
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 @pytest.mark.parametrize("width", [390, 1280])
 def test_the_page_is_no_wider_than_the_screen_and_follows_its_scheme(opened, width, scheme):
-    metrics = {"width": width, "height": 844, "deviceScaleFactor": 1, "mobile": width < 500}
-    opened.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", metrics)
-    feature = {"name": "prefers-color-scheme", "value": scheme}
-    opened.execute_cdp_cmd("Emulation.setEmulatedMedia", {"features": [feature]})
-    opened.execute_script("document.querySelectorAll('details').forEach(d => d.open = true)")
-    root = "document.documentElement"
-    wide, room = opened.execute_script(f"return [{root}.scrollWidth, {root}.clientWidth]")
-    assert wide <= room <= width
-    colours = opened.execute_script(
-        "const s = getComputedStyle(document.body); return [s.color, s.backgroundColor]"
-    )
-    ink, paper = (sum(map(int, c[4:-1].split(", "))) for c in colours)
-    assert (ink < paper) == (scheme == "light") and abs(ink - paper) > 400
+    check_layout(opened, width, scheme)
 
 
 def test_umap_is_drawn_where_it_is(page):

@@ -172,7 +172,7 @@ def test_what_does_not_fit_is_said() -> None:
         Sampler([net]).draw(condition, uniforms)
     with pytest.raises(ValueError, match="at most 14 samples"):
         Sampler([net] * 2).draw(condition[:, :, :2], uniforms)
-    with pytest.raises(UserError, match="skip must be positive"):
+    with pytest.raises(UserError, match="skip is 0; expected 1 to 8192"):
         dataclasses.replace(SHAPE, skip=0)
 
 

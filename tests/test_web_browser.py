@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import soundfile
-from browser import open_browser, wait
+from browser import check_layout, open_browser, wait
 from webs import running, wav
 
 pytestmark = pytest.mark.slow  # a browser takes seconds to start
@@ -267,17 +267,4 @@ def test_the_page_is_no_wider_than_the_screen_and_follows_its_scheme(
     play(opened, "flute", "piano", "trumpet")
     find(opened, "#nearest").click()
     wait(opened, "document.querySelector('#neighbours table')")
-    metrics = {"width": width, "height": 844, "deviceScaleFactor": 1, "mobile": width < 500}
-    opened.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", metrics)
-    feature = {"name": "prefers-color-scheme", "value": scheme}
-    opened.execute_cdp_cmd("Emulation.setEmulatedMedia", {"features": [feature]})
-    opened.execute_script("document.querySelectorAll('details').forEach(d => d.open = true)")
-    root = "document.documentElement"
-    wide, room = opened.execute_script(f"return [{root}.scrollWidth, {root}.clientWidth]")
-    assert wide <= room <= width
-    colours = opened.execute_script(
-        "const s = getComputedStyle(document.body); return [s.color, s.backgroundColor]"
-    )
-    opened.execute_cdp_cmd("Emulation.clearDeviceMetricsOverride", {})
-    ink, paper = (sum(map(int, c[4:-1].split(", "))) for c in colours)
-    assert (ink < paper) == (scheme == "light") and abs(ink - paper) > 400
+    check_layout(opened, width, scheme)

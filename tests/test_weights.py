@@ -90,7 +90,7 @@ HOSTILE = [
     ('"encoder_width": 24', '"encoder_width": 1e999', "encoder_width is inf; expected a whole"),
     ('"encoder_width": 24', '"encoder_width": "os.system"', "expected a whole number"),
     ('"encoder_width": 24', '"encoder_width": 8192', r"is over \d+ bytes|does not fit the config"),
-    ('"latent_dim": 8', '"latent_dim": -1', "latent_dim must be positive"),
+    ('"latent_dim": 8', '"latent_dim": -1', "latent_dim is -1; expected 1 to 8192"),
     ('"n_mels": 40', '"n_mels": 100000000', "n_mels is 100000000; expected 8 to 8192"),
     ('"n_fft": 512', '"n_fft": 2147483648', "n_fft is 2147483648; expected 16 to 65536"),
     ('"iterations": 8', '"iterations": 1000000000000', "iterations is .+; expected 1 to 10000"),

@@ -10,7 +10,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from audiovae.corpus.checksums import block_sums, sum_of_sums, sums_file
+import numpy as np
+
+from audiovae.corpus.checksums import Summing, sum_of_sums, sums_file
 from audiovae.corpus.convert import Part
 from audiovae.corpus.manifest import Entry, format_entry, write_atomic
 from audiovae.corpus.store import (
@@ -109,8 +111,7 @@ def assemble(
     fresh.mkdir(parents=True)
     for domain in stale:
         target = fresh / files[domain].name
-        _join(target, domains[domain], pieces)
-        found = block_sums(target)
+        found = _join(target, domains[domain], pieces)
         sums_file(target).write_bytes(found.tobytes())
         sums[domain] = sum_of_sums(found)
     (output / STORE_FILE).unlink(missing_ok=True)
@@ -159,8 +160,9 @@ def _in_place(target: Path, members: list[Entry], pieces: dict[str, Piece]) -> b
     )
 
 
-def _join(target: Path, members: list[Entry], pieces: dict[str, Piece]) -> None:
-    """Write the recordings of a domain one after the other."""
+def _join(target: Path, members: list[Entry], pieces: dict[str, Piece]) -> np.ndarray:
+    """Write the recordings of a domain one after the other; return the blocks' checksums."""
+    summing = Summing()
     with open(target, "wb") as out:
         for entry in members:
             piece = pieces[entry.path]
@@ -172,4 +174,6 @@ def _join(target: Path, members: list[Entry], pieces: dict[str, Piece]) -> None:
                     if not block:
                         raise CorpusError(f"{piece.file} is shorter than it was: run it again")
                     out.write(block)
+                    summing.update(block)
                     left -= len(block)
+    return summing.sums

@@ -17,13 +17,29 @@ SUMS = ".crc32"
 """Suffix of the file beside one of samples: a little-endian 32-bit number for each block."""
 
 
-def block_sums(file: Path) -> np.ndarray:
-    """Return the CRC-32 of each block of a file, uint32 (block,)."""
-    sums = []
-    with open(file, "rb") as content:
-        while block := content.read(BLOCK):
-            sums.append(zlib.crc32(block))
-    return np.array(sums, "<u4")
+class Summing:
+    """Takes bytes as they are written, and knows the CRC-32 of each block of them."""
+
+    def __init__(self) -> None:
+        self._sums: list[int] = []
+        self._last, self._held = 0, 0
+
+    def update(self, data: bytes) -> None:
+        """Take what comes next."""
+        view = memoryview(data)
+        while view:
+            part = view[: BLOCK - self._held]
+            self._last = zlib.crc32(part, self._last)
+            self._held += len(part)
+            if self._held == BLOCK:
+                self._sums.append(self._last)
+                self._last, self._held = 0, 0
+            view = view[len(part) :]
+
+    @property
+    def sums(self) -> np.ndarray:
+        """Checksums of all blocks, uint32 (block,); the last one may be shorter."""
+        return np.array([*self._sums, *([self._last] if self._held else [])], "<u4")
 
 
 def sums_file(samples: Path) -> Path:

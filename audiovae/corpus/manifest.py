@@ -75,7 +75,11 @@ def write_manifest(path: str | Path, entries: Iterable[Entry]) -> Path:
 
 
 def write_atomic(path: Path, text: str, scratch: Path | None = None) -> Path:
-    """Write ASCII `text` to `path` by way of a temporary file, in the folder `scratch` if given."""
+    """Write ASCII `text` to `path` by way of a temporary file, in the folder `scratch` if given.
+
+    Unlike `audiovae.atomic.write_atomically` it does not wait for the disk: there are thousands,
+    and what a power cut takes is made again.
+    """
     temporary = (scratch or path.parent) / f".{path.name}.{os.getpid()}.tmp"
     temporary.write_text(text, encoding="ascii", newline="\n")
     os.replace(temporary, path)

@@ -192,10 +192,7 @@ def load_model(folder: Path, domains: Collection[str] | None = None) -> AudioVAE
         raise CheckpointError(f"{folder / 'config.json'} lacks {error}") from None
     wanted = there if domains is None or not {*domains} <= {*there} else {*domains}
     for domain in wanted:
-        if not (folder / _decoder_file(domain)).is_file():
-            raise CheckpointError(
-                f"{folder / _decoder_file(domain)} is missing from the checkpoint"
-            )
+        _need_file(folder / _decoder_file(domain))
     try:
         with _Unfilled():
             model = AudioVAE(config, sorted(wanted), statistics)
@@ -205,8 +202,11 @@ def load_model(folder: Path, domains: Collection[str] | None = None) -> AudioVAE
                 model.notes = NoteEncoder(config)
             if wanted and "sequence" in header:
                 model.sequence = _sequence(header["sequence"], config, folder)
-    except (RuntimeError, MemoryError):
-        raise CheckpointError(f"{folder} describes networks that this memory can't hold") from None
+    except (RuntimeError, MemoryError) as error:
+        reason = (str(error).splitlines() or ["too little memory"])[0]
+        raise CheckpointError(
+            f"{folder} describes networks that can't be built: {reason}"
+        ) from None
     model.provenance = header.get("provenance", {})
     for name, module in _parts(model).items():
         load_part(module, folder, name, header)
@@ -242,6 +242,11 @@ class _Unfilled(TorchFunctionMode):
         )
 
 
+def _need_file(path: Path) -> None:
+    if not path.is_file():
+        raise CheckpointError(f"{path} is missing from the checkpoint")
+
+
 def load_part(module: nn.Module, folder: Path, name: str, header: dict[str, Any]) -> None:
     """Load a file of a checkpoint into a module, strictly; what was not yet heard may lack.
 
@@ -256,8 +261,7 @@ def load_part(module: nn.Module, folder: Path, name: str, header: dict[str, Any]
     or of another network.
     """
     path = folder / name
-    if not path.is_file():
-        raise CheckpointError(f"{path} is missing from the checkpoint")
+    _need_file(path)
     state = module.state_dict()
     most = MOST_OVERHEAD + sum(8 * tensor.numel() for tensor in state.values())
     if path.stat().st_size > most:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import shutil
 import sys
 import time
@@ -133,7 +134,7 @@ def run_task(
             if step % settings.validate_every == 0 or reason:
                 metrics = task.validate(step)
                 log.write(step, "valid", metrics)
-                need_numbers([torch.tensor(metrics["score"]) * 0.0], step)
+                need_numbers(math.isfinite(metrics["score"]), step)
                 stale = 0 if metrics["score"] < best - 1e-4 * abs(best) else stale + 1
                 best = min(best, metrics["score"])
                 # A schedule that still falls makes late progress: look for a plateau after half.
@@ -142,7 +143,8 @@ def run_task(
             if step % settings.checkpoint_every == 0 or reason:
                 total_seconds = spent + time.monotonic() - started
                 state = {"task": task.state_dict(), "metrics": metrics, "step": step, "best": best}
-                need_numbers(_tensors(state), step)
+                # What was not heard yet is bounded by infinity, and means it.
+                need_numbers(not any(t.isnan().any() for t in _tensors(state)), step)
                 state |= {"stale": stale, "spent": total_seconds, "ended": reason}
                 save_state(run, {**state, "sums": dict(sums), "counted": counted})
                 _export(task, run, step, metrics, total_seconds)
@@ -201,15 +203,13 @@ def preflight(task: Task, run: Path, progress: bool, timed: bool) -> float:
     return seconds
 
 
-def need_numbers(values: list[torch.Tensor], step: int) -> None:
-    """Raise `UserError` where a value is no number: that is neither saved nor used."""
-    # A bound that was not heard yet is infinite, and means it.
-    if not any(bool(torch.isnan(value).any()) for value in values):
-        return
-    raise UserError(
-        f"training diverged by step {step}: its weights give no finite figures and are not saved; "
-        "start a new run with a lower training.learning_rate"
-    )
+def need_numbers(found: bool, step: int) -> None:
+    """Raise `UserError` unless weights and their figures are numbers: others are not saved."""
+    if not found:
+        raise UserError(
+            f"training diverged by step {step}: its weights give no finite figures and are not "
+            "saved; start a new run with a lower training.learning_rate"
+        )
 
 
 def peak_memory() -> int | None:
