@@ -2,7 +2,15 @@
 
 from __future__ import annotations
 
+# ruff: noqa: E402
 import os
+
+# Processes of tests share the cores, and so does what they start: threads would only wait. NumPy
+# and torch read this once, when they are imported.
+CORES = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+SHARE = max(1, CORES // int(os.environ.get("PYTEST_XDIST_WORKER_COUNT", "1")))
+os.environ.setdefault("OMP_NUM_THREADS", str(SHARE))
+
 from collections.abc import Callable
 from pathlib import Path
 
@@ -14,13 +22,9 @@ from takes import FORMATS, RATE, sound
 
 from audiovae.config import AudioConfig, Config, ModelConfig, TrainingConfig, VocoderConfig
 from audiovae.config_model import WaveNetConfig
-from audiovae.corpus.workers import available_cores
 from audiovae.model.autoencoder import AudioVAE, Statistics
 from audiovae.model.vocoders import make_vocoder
 
-# Processes of tests share the cores, and so does what they start: threads would only wait.
-SHARE = max(1, available_cores() // int(os.environ.get("PYTEST_XDIST_WORKER_COUNT", "1")))
-os.environ.setdefault("OMP_NUM_THREADS", str(SHARE))
 torch.set_num_threads(int(os.environ["OMP_NUM_THREADS"]))
 TINY_RATE = 16_000
 DOMAINS = ("flute", "piano", "trumpet")
