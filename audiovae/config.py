@@ -111,7 +111,10 @@ class TrainingConfig:
     translated_ramp: float = 0.5
     """Share of the steps over which that share rises from 0."""
     rows: int = 3
-    """Clips a domain in a step."""
+    """Clips a domain in a step, on each of the processes that train together."""
+    domains_a_step: int = 0
+    """Domains that have their turn in a step, each as often as any other; 0 stands for all. Time
+    and memory of a step grow with them and not with how many domains there are."""
     clip: float = 1.5
     """Seconds in a training clip."""
     scored: float = 0.25
@@ -147,6 +150,7 @@ class TrainingConfig:
     def __post_init__(self) -> None:
         for name in ("rows", "accumulate", "log_every", "validate_every", "checkpoint_every"):
             require(getattr(self, name) > 0, f"{name} must be positive")
+        require(self.domains_a_step >= 0, "domains_a_step must be 0 or more")
         require(0.05 <= self.clip <= 60, "clip must be 0.05 to 60 seconds")
         require(self.scored > 0, "scored must be positive")
         require(0 <= self.jitter <= 32, "jitter must be 0 to 32 codes")

@@ -17,7 +17,14 @@ def test_rows_are_heard_as_the_model_plays_them_in_another_domain() -> None:
     audio = 0.1 * torch.randn(rows * count, model.config.clip_samples)
     nothing = torch.zeros(0)
     clips = Clips(
-        audio, numbers, dict(zip(model.domains, index, strict=True)), {}, nothing, nothing, seed=3
+        audio,
+        numbers,
+        dict(zip(model.domains, index, strict=True)),
+        {},
+        nothing,
+        nothing,
+        3,
+        tuple(range(rows * count)),
     )
     features = model.read(audio)
     given = features.clone()
@@ -42,7 +49,9 @@ def test_rows_of_a_new_domain_are_heard_as_the_old_ones_play_them() -> None:
     *_, other = model.domains
     audio, nothing = 0.1 * torch.randn(rows, model.config.clip_samples), torch.zeros(0)
     numbers = torch.zeros(rows, dtype=torch.long)
-    clips = Clips(audio, numbers, {other: torch.arange(rows)}, {}, nothing, nothing, seed=5)
+    clips = Clips(
+        audio, numbers, {other: torch.arange(rows)}, {}, nothing, nothing, 5, tuple(range(rows))
+    )
     _, heard = translated(model, model.read(audio), clips, 1.0, model.domains)
     own = model.domains.index(other)
     assert set(heard.tolist()) == set(range(len(model.domains))) - {own}
@@ -54,6 +63,6 @@ def test_what_is_heard_is_held_to_what_its_domain_was_heard_at() -> None:
     model.decoder(two).ceiling.fill_(-3.0)
     audio, nothing = 0.1 * torch.randn(4, model.config.clip_samples), torch.zeros(0)
     numbers = torch.zeros(4, dtype=torch.long)
-    clips = Clips(audio, numbers, {one: torch.arange(4)}, {}, nothing, nothing, seed=5)
+    clips = Clips(audio, numbers, {one: torch.arange(4)}, {}, nothing, nothing, 5, tuple(range(4)))
     features, _ = translated(model, model.read(audio), clips, 1.0, [one, two])
     assert float(features.max()) <= -3.0 + 1e-4

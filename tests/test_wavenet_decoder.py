@@ -85,7 +85,7 @@ def test_what_is_given_is_spoilt_in_training_alone(model: AudioVAE) -> None:
         assert nats(likelihood, 3) == nats(likelihood, 3) != nats(clean, 3)
         shape = WaveNetShape(condition=8, hop=128, levels=256)
         many = codes.repeat(40, 1)
-        spoilt, other = (likelihood._spoilt(many, shape, seed) for seed in (3, 4))
+        spoilt, other = (likelihood._spoilt(many, shape, seed, 0) for seed in (3, 4))
         assert spoilt is not None and not torch.equal(spoilt, other)
         assert spoilt.min() >= 0 and spoilt.max() <= 255
         silent = (spoilt == shape.silence).long().cumprod(1).sum(1)

@@ -46,6 +46,32 @@ def name_key(name: str) -> int:
     return int.from_bytes(digest[:8], "big")
 
 
+@dataclass(frozen=True)
+class Turns:
+    """Which domains have their turn in a step: each as often as any other.
+
+    Rounds of all domains follow one another, every round in an order of its own; a step takes the
+    next ones. It is a function of seed and step, so that many processes agree without a word.
+    """
+
+    domains: tuple[str, ...]
+    count: int
+    """Domains a step; 0 stands for all."""
+    seed: int
+
+    def __call__(self, step: int) -> list[str]:
+        """Return the domains of a step, in the order of `domains`."""
+        many = len(self.domains)
+        if not 0 < self.count < many:
+            return list(self.domains)
+        steps = -(-many // self.count)
+        rounds, place = divmod(step, steps)
+        order = sorted(self.domains, key=lambda name: mix(self.seed, rounds, 15, name_key(name)))
+        # The last step of a round is filled with those that began it.
+        chosen = {order[(place * self.count + i) % many] for i in range(self.count)}
+        return [name for name in self.domains if name in chosen]
+
+
 def probe_offsets(clip_samples: int) -> list[int]:
     """Return the samples of a clip that its level is estimated from, in rising order.
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Any, Literal
 
@@ -40,6 +41,12 @@ class Loader:
 
     With `pairing="aligned"` row i of every domain is one moment of one score.
 
+    Of `processes` that train together each has a loader of its own, with its rows' numbers from
+    `row_offset` up.
+
+    With `turns`, a function of the step that can be pickled, only the domains that it names are
+    cut: a step takes no longer for those that wait.
+
     Readers: *resident* keeps the audio as int16 on the device, *memmap* reads a store's pages and
     prepares the next step in a thread (from pinned memory on CUDA), *files* does so straight from
     the audio files of a `FilesStore`. *auto* takes files for a `FilesStore`, resident where the
@@ -62,6 +69,8 @@ class Loader:
         reader: Literal["auto", "resident", "memmap", "files"] = "auto",
         device: str | torch.device = "cpu",
         row_offset: int = 0,
+        processes: int = 1,
+        turns: Callable[[int], list[str]] | None = None,
     ) -> None:
         self._arguments: dict[str, Any] = {
             key: value for key, value in locals().items() if key not in ("self", "store")
@@ -78,7 +87,7 @@ class Loader:
         self.clip_samples, self.seed, self.row_offset = clip_samples, seed, row_offset
         self.device = torch.device(device)
         entries = {domain: store.entries(domain, split) for domain in domains}
-        self.pairing = pairing
+        self.pairing, self.processes, self.turns = pairing, processes, turns
         if pairing == "aligned":
             self.rings = aligned_rings(entries, split)
         else:
@@ -91,11 +100,11 @@ class Loader:
         self._lanes = [name_key("aligned" if aligned else ring.domain) for ring in self.rings]
         self._resident: list[np.ndarray] | Tensor | None = None
         self._executor: ThreadPoolExecutor | None = None
-        self._pending: tuple[int, Future[Tensor]] | None = None
+        self._pending: tuple[tuple[int, list[int]], Future[Tensor]] | None = None
 
     def __reduce__(self) -> tuple[Any, ...]:
         # Threads, memory maps and device memory stay behind: the copy opens its own.
-        return _rebuild, (self.store, self._arguments)
+        return _rebuild, (self.store, {**self._arguments, "turns": self.turns})
 
     @property
     def bytes(self) -> int:
@@ -114,31 +123,44 @@ class Loader:
                     "recordings or lower training.clip"
                 )
 
-    def batch(self, step: int) -> dict[str, Tensor]:
-        """Return `{domain: (rows, clip_samples)}` float32 in [-1, 1) on the device."""
-        for ring in self.rings:
+    def batch(self, step: int, domains: Sequence[str] | None = None) -> dict[str, Tensor]:
+        """Return `{domain: (rows, clip_samples)}` float32 in [-1, 1) on the device.
+
+        `domains` are those wanted; when left out, those whose turn it is.
+        """
+        chosen = self._chosen(step, domains)
+        for ring in (self.rings[i] for i in chosen):
             if not ring.total:
                 raise CorpusError(
                     f"domain {ring.domain!r} has no {self.split} recording: add recordings, or "
                     "prepare the store with another share of validation"
                 )
         if self.reader == "resident" and self.device.type != "cpu":
-            clips = self._cut_on_device(step)
+            clips = self._cut_on_device(step, chosen)
         else:
-            clips = self._take(step).to(self.device, non_blocking=True)
+            clips = self._take(step, chosen).to(self.device, non_blocking=True)
         audio = clips.to(torch.float32).mul_(1 / FULL_SCALE)
-        parts = audio.view(len(self.rings), self.rows, self.clip_samples)
-        return {ring.domain: parts[i] for i, ring in enumerate(self.rings)}
+        parts = audio.view(len(chosen), self.rows, self.clip_samples)
+        return {self.rings[i].domain: part for i, part in zip(chosen, parts, strict=True)}
 
-    def _take(self, step: int) -> Tensor:
+    def _chosen(self, step: int, domains: Sequence[str] | None = None) -> list[int]:
+        """Return the numbers of the rings that a step cuts."""
+        if domains is None:
+            domains = self.domains if self.turns is None else self.turns(step)
+        wanted = set(domains)
+        return [i for i, ring in enumerate(self.rings) if ring.domain in wanted]
+
+    def _take(self, step: int, chosen: list[int]) -> Tensor:
         """Return the clips of `step`, cut ahead if the thread was, and send it to the next."""
         if self.reader == "resident":
-            return self._cut(step)
+            return self._cut(step, chosen)
         pending, self._pending = self._pending, None
-        clips = pending[1].result() if pending and pending[0] == step else self._cut(step)
+        ready = pending is not None and pending[0] == (step, chosen)
+        clips = pending[1].result() if pending and ready else self._cut(step, chosen)
         if self._executor is None:
             self._executor = ThreadPoolExecutor(1, "audiovae-loader")
-        self._pending = (step + 1, self._executor.submit(self._cut, step + 1))
+        following = (step + 1, self._chosen(step + 1))
+        self._pending = (following, self._executor.submit(self._cut, *following))
         return clips
 
     def _start(self, index: int, step: int, row: int, attempt: int) -> int:
@@ -146,33 +168,33 @@ class Loader:
         draw = mix(self.seed, step, self._lanes[index], self.row_offset + row, attempt)
         return self.rings[index].place(draw, self.clip_samples)
 
-    def _cut(self, step: int) -> Tensor:
-        """Cut the clips of a step on the host: int16 (domains * rows, clip_samples)."""
-        shape = (len(self.rings), self.rows, self.clip_samples)
+    def _cut(self, step: int, chosen: list[int]) -> Tensor:
+        """Cut the clips of some rings on the host: int16 (domains * rows, clip_samples)."""
+        shape = (len(chosen), self.rows, self.clip_samples)
         clips = torch.empty(shape, dtype=torch.int16, pin_memory=self.device.type == "cuda")
         out = clips.numpy()
-        every = range(len(self.rings))
-        for lane in [every] if self.pairing == "aligned" else [[i] for i in every]:
+        parts = dict(zip(chosen, out, strict=True))
+        for lane in [chosen] if self.pairing == "aligned" else [[i] for i in chosen]:
             for row in range(self.rows):
-                self._cut_row(step, row, lane, out)
+                self._cut_row(step, row, {i: parts[i][row] for i in lane})
         return clips.view(-1, self.clip_samples)
 
-    def _cut_row(self, step: int, row: int, lane: Any, out: np.ndarray) -> None:
-        """Fill one row of the domains that share a draw; the quietest of them counts."""
-        best, loudest = 0, -1
+    def _cut_row(self, step: int, row: int, lane: dict[int, np.ndarray]) -> None:
+        """Fill one row of the rings that share a draw; the quietest of them counts."""
+        best, loudest, first = 0, -1, next(iter(lane))
         for attempt in range(ATTEMPTS):
-            start = self._start(lane[0], step, row, attempt)
-            for i in lane:
-                self._read(i, start, out[i, row])
-            probes = [out[i, row].take(self._probes).astype(np.float64) for i in lane]
+            start = self._start(first, step, row, attempt)
+            for i, out in lane.items():
+                self._read(i, start, out)
+            probes = [out.take(self._probes).astype(np.float64) for out in lane.values()]
             # Sums of squared integers below 2**53: exact, so that all readers decide alike.
             level = min(int(p @ p) for p in probes)
             if level >= self._floor:
                 return
             if level > loudest:
                 best, loudest = start, level
-        for i in lane:
-            self._read(i, best, out[i, row])
+        for i, out in lane.items():
+            self._read(i, best, out)
 
     def _read(self, index: int, start: int, out: np.ndarray) -> None:
         """Fill `out` with the ring's samples from `start`."""
@@ -199,8 +221,8 @@ class Loader:
             done += length
         return sound
 
-    def _cut_on_device(self, step: int) -> Tensor:
-        """Cut the clips of a step where the audio lies, without waiting for the device."""
+    def _cut_on_device(self, step: int, chosen: list[int]) -> Tensor:
+        """Cut the clips of some rings where the audio lies, without waiting for the device."""
         if self._resident is None:
             totals = [ring.total for ring in self.rings]
             # Filled in its place: joining parts would take twice the memory for a moment.
@@ -209,14 +231,15 @@ class Loader:
                 place.copy_(torch.from_numpy(self._load(ring)))
         assert isinstance(self._resident, Tensor)
         # Aligned rings are as long as each other and share their draws.
-        drawn = range(1 if self.pairing == "aligned" else len(self.rings))
+        drawn = chosen[:1] if self.pairing == "aligned" else chosen
         starts = [
             [[self._start(i, step, row, a) for a in range(ATTEMPTS)] for row in range(self.rows)]
             for i in drawn
-        ] * (len(self.rings) // len(drawn))
+        ] * (len(chosen) // len(drawn))
         return cut_resident(
             self._resident,
             [ring.total for ring in self.rings],
+            chosen,
             starts,
             torch.from_numpy(self._probes),
             self._floor,

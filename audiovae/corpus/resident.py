@@ -9,6 +9,7 @@ from torch import Tensor
 def cut_resident(
     sound: Tensor,
     totals: list[int],
+    chosen: list[int],
     starts: list[list[list[int]]],
     probes: Tensor,
     floor: int,
@@ -17,14 +18,15 @@ def cut_resident(
 ) -> Tensor:
     """Cut clips out of int16 `sound` (sample,): rings of `totals` samples, one after the other.
 
-    `starts[ring][row]` lists the draws of a clip. The first whose samples at `probes` have a sum of
-    squares of `floor` is taken, or else the loudest: what the loader decides on the host. With
-    `together` the quietest ring decides for all. Returns int16 (rings * rows, clip_samples).
+    `chosen` are the numbers of the rings that are cut; `starts[ring][row]` lists the draws of a
+    clip. The first whose samples at `probes` have a sum of squares of `floor` is taken, or else the
+    loudest: what the loader decides on the host. With `together` the quietest ring decides for all.
+    Returns int16 (chosen * rows, clip_samples).
     """
-    device, shape = sound.device, (len(totals), 1, 1, 1)
+    device, shape = sound.device, (len(chosen), 1, 1, 1)
     sizes = torch.tensor(totals)
-    base = (sizes.cumsum(0) - sizes).to(device).view(shape)
-    size = sizes.to(device).view(shape)
+    base = (sizes.cumsum(0) - sizes)[chosen].to(device).view(shape)
+    size = sizes[chosen].to(device).view(shape)
     start = torch.tensor(starts).to(device).unsqueeze(-1)
     heard = sound[base + (start + probes.to(device)) % size].to(torch.int64)
     level = (heard * heard).sum(-1)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import copy
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -79,7 +79,8 @@ class VAETask:
         if heard:
             valid = self._loader("valid", heard)
             self.validation = Validation(model, self.likelihood, valid, heard)
-        self.audio_a_step = settings.accumulate * len(self.targets) * settings.rows * self.clip
+        turns = min(settings.domains_a_step or len(self.targets), len(self.targets))
+        self.audio_a_step = settings.accumulate * turns * settings.rows * self.clip
         if frozen:
             model.encoder.requires_grad_(False)
         self.remember()
@@ -134,16 +135,17 @@ class VAETask:
         self.matching = Matching(model, self.config, steps)
 
     def terms(
-        self, output: Output, targets: Mapping[str, Tensor], step: int, seed: int
+        self, output: Output, clips: Clips, step: int
     ) -> tuple[dict[str, Tensor], dict[str, float]]:
         """Return the terms of the objective, and the figures to log."""
+        targets, seed, first = clips.targets, clips.seed, clips.first
         config, model, likelihood = self.config, self.model, self.likelihood
         nats, errors = [], []
         whole = likelihood.target(torch.cat(list(targets.values())))
         sizes = [len(audio) for audio in targets.values()]
         for domain, wanted in zip(targets, whole.split(sizes), strict=True):
             made = output.reconstruction[domain]
-            surprise, error = likelihood.score(model, domain, made, wanted, seed)
+            surprise, error = likelihood.score(model, domain, made, wanted, seed, first)
             nats.append(surprise)
             errors.append(error)
         terms = {"reconstruction": torch.stack(nats).mean()}
@@ -202,7 +204,7 @@ class VAETask:
             features, sources = self.heard(clips)
             output = self.model.reconstruct(features, clips.rows, clips.noise, temperature=heat)
             figures = self.confusion.train(output, sources, step)
-            terms, logged = self.terms(output, clips.targets, clips.number, clips.seed)
+            terms, logged = self.terms(output, clips, clips.number)
             if config.objective.confusion != "none":
                 terms["confusion"] = self.confusion.term(output, sources)
             if config.objective.agreement_weight:
@@ -225,7 +227,7 @@ class VAETask:
             figures |= told
         figures["norm"] = self.optimiser.apply(step, losses)
         figures["dropped_steps"] = self.optimiser.bad_steps
-        self.average.update(step)
+        self.average.update(step, self.optimiser.moved)
         return figures
 
     @contextlib.contextmanager
@@ -234,7 +236,7 @@ class VAETask:
         self.model.eval()
         self.average.swap()
         try:
-            batch = self.loader.batch(0)
+            batch = self.loader.batch(0, self.targets)
             clips = torch.cat([batch[d] for d in self.targets])
             hear_clips(self.model, clips, self.targets, frozen=self.frozen)
             yield

@@ -11,6 +11,7 @@ from torch import Tensor
 
 from audiovae.audio.augment import Augment, mix_seed
 from audiovae.config import Config
+from audiovae.corpus.crops import Turns
 from audiovae.corpus.loader import Loader
 from audiovae.model.autoencoder import AudioVAE
 
@@ -37,8 +38,35 @@ class Clips:
     """`(row,)`: inputs of one number are one moment of one score."""
     seed: int
     """Of the batch, for what else is drawn."""
+    numbers: tuple[int, ...]
+    """Of each row of `inputs`, the same wherever it is computed: what is drawn for it follows."""
+    first: int = 0
+    """Number of the first row of each domain among those of all processes."""
     number: int = 0
     """Of the batch, from 0 up since training began."""
+
+
+@dataclass(frozen=True)
+class Hearings:
+    """Which domains an aligned batch needs: those that decode, and those that are heard."""
+
+    turns: Turns
+    sources: tuple[str, ...]
+    rows: range
+    """Numbers of the moments."""
+    seed: int
+    """Of the training."""
+
+    def source(self, seed: int, row: int, number: int) -> str:
+        """Return whom the domain of a number hears in a moment, given the seed of a batch."""
+        turn = (number + mix_seed(seed, row)) % HEARINGS
+        return self.sources[mix_seed(seed, row, turn) % len(self.sources)]
+
+    def __call__(self, step: int) -> list[str]:
+        """Return the domains of a batch."""
+        seed = mix_seed(self.seed, step, 1)
+        heard = {self.source(seed, row, turn) for row in self.rows for turn in range(HEARINGS)}
+        return [*self.turns(step), *heard]
 
 
 class Feed:
@@ -46,7 +74,7 @@ class Feed:
 
     Args:
         config: settings.
-        loader: of the training split.
+        loader: of the training split; whose turn it is in a step it has from here.
         targets: domains with a decoder to train.
         sources: domains the encoder hears, in aligned batches.
     """
@@ -54,17 +82,25 @@ class Feed:
     def __init__(
         self, config: Config, loader: Loader, targets: Sequence[str], sources: Sequence[str]
     ) -> None:
-        self.config, self.loader = config, loader
-        self.targets, self.sources = list(targets), list(sources)
+        self.config, self.loader, settings = config, loader, config.training
+        self.sources = list(sources)
         self.augment = Augment(config.augment, config.audio.sample_rate)
+        self.rows = range(loader.row_offset, loader.row_offset + settings.rows)
+        self.turns = Turns(tuple(targets), settings.domains_a_step, settings.seed)
+        self.hearings = Hearings(self.turns, tuple(sources), self.rows, settings.seed)
+        self.aligned = settings.pairing == "aligned"
+        loader.turns = self.hearings if self.aligned else self.turns
 
     def clips(self, step: int, own: float = 0.0) -> Clips:
         """Return the clips of a step; `own` is for aligned batches, see `_aligned`."""
-        batch = self.loader.batch(step)
+        batch, targets = self.loader.batch(step), self.turns(step)
         seed = mix_seed(self.config.training.seed, step, 1)
-        if self.config.training.pairing == "aligned":
-            return replace(self._aligned(batch, seed, own), number=step)
-        return replace(self._unpaired(batch, seed), number=step)
+        made = (
+            self._aligned(batch, targets, seed, own)
+            if self.aligned
+            else self._unpaired(batch, targets, seed)
+        )
+        return replace(made, first=self.rows.start, number=step)
 
     def read(self, model: AudioVAE, clips: Clips) -> Tensor:
         """Return what the encoder reads of clips, `(row, n_features, frame)`.
@@ -76,62 +112,73 @@ class Feed:
             return model.read(clips.inputs)
         floor = math.log(audio.log_floor)
         heights = model.features(clips.inputs) - floor
-        shaped = self.augment.reshape(heights, clips.seed, audio.frame_rate)
+        shaped = self.augment.reshape(heights, clips.seed, audio.frame_rate, clips.numbers)
         return model.normalised(shaped + floor)
 
-    def _unpaired(self, batch: dict[str, Tensor], seed: int) -> Clips:
+    def _unpaired(self, batch: dict[str, Tensor], targets: list[str], seed: int) -> Clips:
         """Each domain decodes its own clips."""
-        sizes = [len(batch[d]) for d in self.targets]
-        audio = self.augment.share(torch.cat([batch[d] for d in self.targets]), seed)
-        inputs = self.augment.spoil(audio, seed)
+        sizes = [len(batch[d]) for d in targets]
+        stride = self.loader.rows * self.loader.processes
+        rows = [place * stride + row for place in range(len(targets)) for row in self.rows]
+        audio = self.augment.share(torch.cat([batch[d] for d in targets]), seed, rows)
+        inputs = self.augment.spoil(audio, seed, rows)
         index = torch.arange(len(inputs), device=audio.device).split(sizes)
-        numbers = torch.arange(len(sizes)).repeat_interleave(torch.tensor(sizes))
+        played = torch.tensor([self.sources.index(d) for d in targets])
         return Clips(
             inputs,
-            numbers.to(audio.device),
-            dict(zip(self.targets, index, strict=True)),
-            dict(zip(self.targets, audio.split(sizes), strict=True)),
-            self._noise(seed, len(inputs)),
+            played.repeat_interleave(torch.tensor(sizes)).to(audio.device),
+            dict(zip(targets, index, strict=True)),
+            dict(zip(targets, audio.split(sizes), strict=True)),
+            self._noise(seed, rows),
             torch.arange(len(inputs), device=audio.device),
             seed,
+            tuple(rows),
         )
 
-    def _aligned(self, batch: dict[str, Tensor], seed: int, own: float) -> Clips:
+    def _aligned(
+        self, batch: dict[str, Tensor], targets: list[str], seed: int, own: float
+    ) -> Clips:
         """Every domain decodes every moment: from its own render, or from a hearing of others.
 
         Args:
             batch: domain to clips; row i is one moment in all of them.
+            targets: domains that decode.
             seed: of the step.
             own: chance that a domain decodes its own render. It is easier, so training begins
                 there: what is played is learned in a tenth of the steps.
         """
         heard: dict[tuple[int, str], int] = {}
-        rows, targets = {}, {}
-        moments = range(len(batch[self.targets[0]]))
-        for number, domain in enumerate(self.targets):
+        rows, wanted = {}, {}
+        for number, domain in enumerate(targets):
             chosen = []
-            for i in moments:
-                turn = (number + mix_seed(seed, i)) % HEARINGS
-                source = self.sources[mix_seed(seed, i, turn) % len(self.sources)]
+            for i in self.rows:
+                source = self.hearings.source(seed, i, number)
                 if mix_seed(seed, i, number, 5) < own * 2**63:
                     source = domain
                 chosen.append(heard.setdefault((i, source), len(heard)))
             rows[domain] = torch.tensor(chosen, device=self.loader.device)
             # One index a moment: source and target keep the same gain, sign and tuning.
-            targets[domain] = self.augment.share(batch[domain], seed, moments)
-        audio = torch.stack([batch[source][i] for i, source in heard])
-        inputs = self.augment.share(audio, seed, [i for i, _ in heard])
-        inputs = self.augment.spoil(inputs, seed)
-        sources = torch.tensor([self.sources.index(source) for _, source in heard])
-        sources = sources.to(self.loader.device)
-        played = torch.tensor([i for i, _ in heard], device=self.loader.device)
-        return Clips(inputs, sources, rows, targets, self._noise(seed, len(inputs)), played, seed)
+            wanted[domain] = self.augment.share(batch[domain], seed, self.rows)
+        sources = [self.sources.index(source) for _, source in heard]
+        moments = [i for i, _ in heard]
+        numbers = [len(self.sources) * i + n for i, n in zip(moments, sources, strict=True)]
+        audio = torch.stack([batch[source][i - self.rows.start] for i, source in heard])
+        inputs = self.augment.share(audio, seed, moments)
+        return Clips(
+            self.augment.spoil(inputs, seed, numbers),
+            torch.tensor(sources, device=self.loader.device),
+            rows,
+            wanted,
+            self._noise(seed, numbers),
+            torch.tensor(moments, device=self.loader.device) - self.rows.start,
+            seed,
+            tuple(numbers),
+        )
 
-    def _noise(self, seed: int, rows: int) -> Tensor:
+    def _noise(self, seed: int, rows: Sequence[int]) -> Tensor:
         frames = self.config.clip_samples // self.config.latent_hop
         generator = torch.Generator()
-        drawn = torch.empty(rows, self.config.model.latent_dim, frames)
-        for row in range(rows):
-            generator.manual_seed(mix_seed(seed, row, 3))
-            drawn[row].normal_(generator=generator)
+        drawn = torch.empty(len(rows), self.config.model.latent_dim, frames)
+        for noise, row in zip(drawn, rows, strict=True):
+            noise.normal_(generator=generator.manual_seed(mix_seed(seed, row, 3)))
         return drawn.to(self.loader.device)

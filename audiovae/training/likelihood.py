@@ -28,7 +28,13 @@ class Likelihood(Protocol):
         """Map `sounds (row, sample)` to what the likelihood is of, row by row."""
 
     def score(
-        self, model: AudioVAE, domain: str, located: Tensor, target: Tensor, seed: int
+        self,
+        model: AudioVAE,
+        domain: str,
+        located: Tensor,
+        target: Tensor,
+        seed: int,
+        first: int = 0,
     ) -> tuple[Tensor, Tensor]:
         """Compare what `AudioVAE.locate` says of a domain's rows with what they should be.
 
@@ -38,6 +44,8 @@ class Likelihood(Protocol):
             located: `(row, channel, frame)`.
             target: rows of what `target` returns.
             seed: says which frames are taken, where not all are.
+            first: number of the first row among those of all processes; what is drawn for a row
+                follows from it.
 
         Returns:
             The mean of `-log p` in nats a feature frame, and an error that transfers are judged
@@ -60,7 +68,13 @@ class LogMelLikelihood(nn.Module):
         return self.logmel(sounds)
 
     def score(
-        self, model: AudioVAE, domain: str, located: Tensor, target: Tensor, seed: int
+        self,
+        model: AudioVAE,
+        domain: str,
+        located: Tensor,
+        target: Tensor,
+        seed: int,
+        first: int = 0,
     ) -> tuple[Tensor, Tensor]:
         """See `Likelihood`; all frames are taken."""
         decoder = model.decoder(domain)
@@ -90,30 +104,40 @@ class SampleLikelihood(nn.Module):
         return mu_law_encode(sounds)
 
     def score(
-        self, model: AudioVAE, domain: str, located: Tensor, target: Tensor, seed: int
+        self,
+        model: AudioVAE,
+        domain: str,
+        located: Tensor,
+        target: Tensor,
+        seed: int,
+        first: int = 0,
     ) -> tuple[Tensor, Tensor]:
         """See `Likelihood`; `located` is what conditions the samples `target`."""
         head = model.head(domain)
         assert isinstance(head, WaveNetHead)
         taken = self.before + self.scored
-        first = mix_seed(seed, 13) % (located.shape[2] - taken + 1)
-        codes = target[:, first * self.hop_length : (first + taken) * self.hop_length]
-        given = self._spoilt(codes, head.wavenet.shape, seed) if model.training else None
-        told = head.wavenet.log_prob(codes, located[:, :, first : first + taken], given)
+        start = mix_seed(seed, 13) % (located.shape[2] - taken + 1)
+        codes = target[:, start * self.hop_length : (start + taken) * self.hop_length]
+        given = self._spoilt(codes, head.wavenet.shape, seed, first) if model.training else None
+        told = head.wavenet.log_prob(codes, located[:, :, start : start + taken], given)
         nats = -told[:, self.before * self.hop_length :].mean()
         return nats * self.numbers, nats.detach()
 
-    def _spoilt(self, codes: Tensor, shape: WaveNetShape, seed: int) -> Tensor | None:
+    def _spoilt(self, codes: Tensor, shape: WaveNetShape, seed: int, first: int) -> Tensor | None:
         """Return codes `(row, sample)` as a network comes to be given them where it draws."""
         if self.jitter == self.muted == 0:
             return None
         place = codes.device
-        generator = torch.Generator(place).manual_seed(mix_seed(seed, 17))
-        noise = torch.empty(codes.shape, device=place).normal_(generator=generator)
-        strength, chance, end = torch.rand(3, len(codes), 1, device=place, generator=generator)
+        noise = torch.empty(codes.shape, device=place)
+        drawn, generator = torch.empty(len(codes), 3, device=place), torch.Generator(place)
+        for row in range(len(codes)):
+            generator.manual_seed(mix_seed(seed, first + row, 17))
+            noise[row].normal_(generator=generator)
+            drawn[row].uniform_(generator=generator)
+        strength, chance, end = drawn.T[:, :, None]
         moved = codes + (noise * (self.jitter * strength)).round().long()
-        first = torch.arange(codes.shape[1], device=place) < end * codes.shape[1]
-        silent = first & (chance < self.muted)
+        before = torch.arange(codes.shape[1], device=place) < end * codes.shape[1]
+        silent = before & (chance < self.muted)
         return moved.clamp(0, shape.levels - 1).masked_fill(silent, shape.silence)
 
 

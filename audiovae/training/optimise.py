@@ -55,6 +55,7 @@ class Optimiser:
         self.adam = torch.optim.AdamW(parts, betas=betas, eps=1e-8, fused=True)
         self.bad_steps = 0
         self.bad_in_a_row = 0
+        self.moved: list[nn.Parameter] = []
 
     @property
     def parameters(self) -> list[nn.Parameter]:
@@ -72,8 +73,9 @@ class Optimiser:
     def apply(self, step: int, losses: Iterable[Tensor] = ()) -> float:
         """Take a step with the gradients at hand and clear them; return their norm.
 
-        A step whose losses or gradients are not finite is dropped and counted; after many in a
-        row `UserError` ends training.
+        Parameters without a gradient stay, like those of domains whose turn it isn't; the others
+        are listed in `moved`. A step whose losses or gradients are not finite is dropped and
+        counted; after many in a row `UserError` ends training.
         """
         factor = learning_rate(step, self.steps, self.config.warmup_steps)
         for group, peak in zip(self.adam.param_groups, self.peaks, strict=True):
@@ -83,7 +85,9 @@ class Optimiser:
         if torch.isfinite(norm) and all(bool(torch.isfinite(x).all()) for x in losses):
             self.adam.step()
             self.bad_in_a_row = 0
+            self.moved = parameters
         else:
+            self.moved = []
             self.bad_steps += 1
             self.bad_in_a_row += 1
         self.adam.zero_grad(set_to_none=True)
@@ -110,11 +114,15 @@ class Average:
     def __init__(self, parameters: Iterable[nn.Parameter], decay: float) -> None:
         self.parameters, self.decay = list(parameters), decay
         self.shadow = [p.detach().clone() for p in self.parameters]
+        self.places = {p: place for place, p in enumerate(self.parameters)}
 
-    def update(self, step: int) -> None:
-        """Move the average towards the parameters."""
+    def update(self, step: int, moved: Iterable[nn.Parameter] | None = None) -> None:
+        """Move the average towards the parameters: towards those that `moved`, or all of them."""
         decay = min(self.decay, (1 + step) / (10 + step))
-        torch._foreach_lerp_(self.shadow, [p.detach() for p in self.parameters], 1 - decay)
+        chosen = self.parameters if moved is None else list(moved)
+        if chosen:
+            shadow = [self.shadow[self.places[p]] for p in chosen]
+            torch._foreach_lerp_(shadow, [p.detach() for p in chosen], 1 - decay)
 
     def swap(self) -> None:
         """Exchange the parameters and their average."""

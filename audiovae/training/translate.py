@@ -39,8 +39,9 @@ def translated(
         own[rows] = players.index(domain)
     heard, count = own.clone(), len(players)
     for row, number in enumerate(own.tolist()):
-        if mix_seed(clips.seed, row, 8) < share * 2**63:
-            other = number + 1 + mix_seed(clips.seed, row, 9) % (count - 1)
+        drawn = clips.numbers[row]
+        if mix_seed(clips.seed, drawn, 8) < share * 2**63:
+            other = number + 1 + mix_seed(clips.seed, drawn, 9) % (count - 1)
             heard[row] = other % count
     changed = (heard != own).nonzero().flatten()
     if len(changed) == 0:
