@@ -19,6 +19,7 @@ from typing import Annotated, Any, Union
 import tyro
 
 import audiovae
+from audiovae import launch
 from audiovae.atomic import FULL, why_not
 from audiovae.errors import UserError
 from audiovae.verbs import VERBS
@@ -100,7 +101,8 @@ def _terminable() -> Iterator[None]:
 
 
 def _fail(message: str) -> int:
-    print(f"audiovae: {_shown(' '.join(message.split()))}", file=sys.stderr)
+    who = "audiovae" if not launch.number() else f"audiovae, process {launch.number()}"
+    print(f"{who}: {_shown(' '.join(message.split()))}", file=sys.stderr)
     return USERS
 
 
@@ -117,6 +119,8 @@ def _run(words: list[str]) -> int:
     if isinstance(verb, int):
         return verb
     report = verb.run()
+    if launch.number():
+        return DONE  # The first process says it for all.
     for line in report.lines:
         print(_shown(line))
     if verb.common.json:

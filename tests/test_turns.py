@@ -58,8 +58,8 @@ def store(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def test_a_loader_cuts_what_it_would_cut_of_all(store: Path, reader: str) -> None:
     def make(turns: Turns | None) -> Loader:
         return Loader(
-            Store.open(store), domains=list("abc"), split="train", rows=2, clip_samples=4000, seed=1,
-            reader=reader, turns=turns,  # type: ignore[arg-type]
+            Store.open(store), domains=list("abc"), split="train", rows=2, clip_samples=4000,
+            seed=1, reader=reader, turns=turns,  # type: ignore[arg-type]
         )  # fmt: skip
 
     every, some = make(None), pickle.loads(pickle.dumps(make(Turns(tuple("abc"), 2, 0))))

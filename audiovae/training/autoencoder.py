@@ -28,6 +28,7 @@ from audiovae.training.objective import (
 )
 from audiovae.training.optimise import Average, Optimiser
 from audiovae.training.previews import PREVIEWS, draw_previews
+from audiovae.training.ranks import rank, ranks, same_start
 from audiovae.training.start import fitting_vocoder, hear_clips
 from audiovae.training.translate import translated
 from audiovae.training.validate import Validation
@@ -80,7 +81,7 @@ class VAETask:
             valid = self._loader("valid", heard)
             self.validation = Validation(model, self.likelihood, valid, heard)
         turns = min(settings.domains_a_step or len(self.targets), len(self.targets))
-        self.audio_a_step = settings.accumulate * turns * settings.rows * self.clip
+        self.audio_a_step = ranks() * settings.accumulate * turns * settings.rows * self.clip
         if frozen:
             model.encoder.requires_grad_(False)
         self.remember()
@@ -108,6 +109,9 @@ class VAETask:
             pairing=settings.pairing,
             reader=settings.reader,
             device=self.device,
+            # All processes hear the same held-out clips.
+            row_offset=rank() * settings.rows if split == "train" else 0,
+            processes=ranks(),
         )
         loader.check()
         return loader
@@ -149,7 +153,7 @@ class VAETask:
             nats.append(surprise)
             errors.append(error)
         terms = {"reconstruction": torch.stack(nats).mean()}
-        terms[config.objective.match], told = self.matching.term(output, step)
+        terms[config.objective.match], told = self.matching.term(output, clips.numbers, step)
         if self.voices is not None:
             links = self.voices(model, output.hidden, targets, seed)
             terms["links"] = links * config.audio.n_mels
@@ -206,7 +210,7 @@ class VAETask:
             figures = self.confusion.train(output, sources, step)
             terms, logged = self.terms(output, clips, clips.number)
             if config.objective.confusion != "none":
-                terms["confusion"] = self.confusion.term(output, sources)
+                terms["confusion"] = self.confusion.term(output, sources, clips.numbers)
             if config.objective.agreement_weight:
                 told = disagreement(output.posterior, clips.moments)
                 terms["agreement"] = told / config.model.latent_stride
@@ -239,6 +243,7 @@ class VAETask:
             batch = self.loader.batch(0, self.targets)
             clips = torch.cat([batch[d] for d in self.targets])
             hear_clips(self.model, clips, self.targets, frozen=self.frozen)
+            same_start(self.model)
             yield
         finally:
             self.average.swap()
@@ -256,6 +261,8 @@ class VAETask:
     def export(self, step: int, metrics: dict[str, Any]) -> None:
         """Write the checkpoint folder with the averaged weights, and previews."""
         with self.averaged():
+            if rank() > 0:
+                return
             self.model.provenance = {**self.facts, "steps": step, "valid": metrics}
             self.model.save_pretrained(self.run / "checkpoint")
             if self.validation is not None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor
@@ -12,6 +14,7 @@ from audiovae.model.autoencoder import AudioVAE, Output
 from audiovae.model.critics import DomainCritic, mmd
 from audiovae.training.objective import confusion_bound
 from audiovae.training.optimise import Optimiser
+from audiovae.training.ranks import mean_over_ranks, rows_of_all
 
 CRITIC_STEPS = 4
 """Steps of the domain critic in each of the encoder's: one that lags is fooled, not matched."""
@@ -29,8 +32,9 @@ def standardised(mean: Tensor) -> Tensor:
     transfer, which takes the mean, would still hand on.
     """
     with torch.no_grad():
-        centre = mean.mean(dim=(0, 2), keepdim=True)
-        deviation = mean.std(dim=(0, 2), keepdim=True).clamp_min(STD_FLOOR)
+        centre = mean_over_ranks(mean).mean(dim=1)[:, None]
+        variance = mean_over_ranks((mean - centre).square()).mean(dim=1)[:, None]
+        deviation = variance.sqrt().clamp_min(STD_FLOOR)
     return (mean - centre) / deviation
 
 
@@ -63,15 +67,17 @@ class Confusion:
         self.critic.zero_grad(set_to_none=True)
         for _ in range(CRITIC_STEPS):
             logits = self.critic(seen)
-            loss = F.cross_entropy(logits.float(), labels)
+            nats = F.cross_entropy(logits.float(), labels, reduction="none")
+            loss = mean_over_ranks(nats).mean()
             loss.backward()
             self.optimiser.apply(step, [loss])
         return {"critic_accuracy": float((logits.argmax(1) == labels).float().mean())}
 
-    def term(self, output: Output, sources: Tensor) -> Tensor:
-        """Return what z still says of the domains `sources (row,)`."""
+    def term(self, output: Output, sources: Tensor, numbers: Sequence[int]) -> Tensor:
+        """Return what z still says of the domains `sources (row,)`; `numbers` are the rows'."""
         if self.kind == "mmd":
-            frames = output.z.transpose(1, 2).float()
+            frames = rows_of_all(output.z, numbers).transpose(1, 2).float()
+            sources = rows_of_all(sources, numbers)
             return mmd([frames[sources == n].flatten(0, 1) for n in sources.unique()])
         seen = standardised(output.posterior.mean)
         return confusion_bound(self.critic(seen), spread(sources, seen))

@@ -109,6 +109,25 @@ class Log:
         self.tracker.close()
 
 
+class NoLog(Log):
+    """Of a process that is not the first: what it would say, that one says."""
+
+    def __init__(self, *_: Any) -> None:
+        """Open nothing."""
+
+    def advance(self) -> None:
+        """Count nothing."""
+
+    def write(self, step: int, kind: str, metrics: dict[str, Any]) -> None:
+        """Write nothing."""
+
+    def say(self, text: str) -> None:
+        """Print nothing."""
+
+    def close(self) -> None:
+        """There is nothing to close."""
+
+
 def _plain(value: Any) -> Any:
     """Round for reading; JSON has no NaN."""
     if isinstance(value, float):

@@ -18,8 +18,9 @@ from audiovae.atomic import write_atomically
 from audiovae.config import Config
 from audiovae.errors import ConfigError, UserError
 from audiovae.training.checkpoint import load_state, open_run, save_plan, save_state
-from audiovae.training.logs import Log
+from audiovae.training.logs import Log, NoLog
 from audiovae.training.previews import PREVIEWS
+from audiovae.training.ranks import agreed, rank, ranks
 from audiovae.training.trackers import make_tracker, need_tracker
 
 DRY_STEPS = (4, 24)
@@ -92,18 +93,25 @@ def run_task(
 ) -> dict[str, Any]:
     """Train a task from where its run stands to the end of its budget.
 
+    Of processes that train together the first one reads and writes the run; what it finds, decides
+    and measures holds for all.
+
     Returns:
         The summary: steps, seconds, the last validation, and why it ended.
     """
     need_tracker(track)
-    plan = open_run(run, task.kind, config, fingerprint, domains)
-    if plan is None:
+    first, progress = rank() == 0, progress and rank() == 0
+    plan = open_run(run, task.kind, config, fingerprint, domains) if first else None
+    if (plan := agreed(plan)) is None:
         seconds = preflight(task, run, progress, timed=budget.minutes is not None)
-        steps = budget.in_steps(seconds, task.audio_a_step)
-        plan = save_plan(run, task.kind, config, fingerprint, domains, steps=steps)
+        steps = agreed(budget.in_steps(seconds, task.audio_a_step))
+        plan = {"steps": steps}
+        if first:
+            save_plan(run, task.kind, config, fingerprint, domains, steps=steps)
     steps = int(plan["steps"])
     task.begin(steps)
-    state = load_state(run, device)
+    place = device if ranks() == 1 else torch.device("cpu")
+    state = agreed(load_state(run, place) if first else None)
     step, best, stale, spent = 0, float("inf"), 0, 0.0
     sums: dict[str, float] = defaultdict(float)
     counted, reason = 0, None
@@ -115,10 +123,10 @@ def run_task(
         # Runs of an older version do not have what follows.
         sums.update(state.get("sums", {}))
         counted, reason = state.get("counted", 0), state.get("ended")
-        if "ended" in state and _exported(run) != step:
+        if "ended" in state and agreed(_exported(run)) != step:
             _export(task, run, step, metrics, spent)
-    tracker = make_tracker(track, run, config, step)
-    log = Log(run, step, steps, task.audio_a_step, progress, tracker)
+    tracker = make_tracker(track if first else "none", run, config, step)
+    log = (Log if first else NoLog)(run, step, steps, task.audio_a_step, progress, tracker)
     settings = config.training
     started = time.monotonic()
     try:
@@ -132,7 +140,7 @@ def run_task(
                 sums, counted = defaultdict(float), 0
             reason = SPENT if step == steps else None
             if step % settings.validate_every == 0 or reason:
-                metrics = task.validate(step)
+                metrics = agreed(task.validate(step))
                 log.write(step, "valid", metrics)
                 need_numbers(math.isfinite(metrics["score"]), step)
                 stale = 0 if metrics["score"] < best - 1e-4 * abs(best) else stale + 1
@@ -146,9 +154,11 @@ def run_task(
                 # What was not heard yet is bounded by infinity, and means it.
                 need_numbers(not any(t.isnan().any() for t in _tensors(state)), step)
                 state |= {"stale": stale, "spent": total_seconds, "ended": reason}
-                save_state(run, {**state, "sums": dict(sums), "counted": counted})
+                if first:
+                    save_state(run, {**state, "sums": dict(sums), "counted": counted})
                 _export(task, run, step, metrics, total_seconds)
-                tracker.previews(step, run / PREVIEWS)
+                if first:
+                    tracker.previews(step, run / PREVIEWS)
     finally:
         log.close()
     reason = reason or SPENT
@@ -161,7 +171,8 @@ def run_task(
 def _export(task: Task, run: Path, step: int, metrics: dict[str, Any], seconds: float) -> None:
     """Write the checkpoint and previews of a step, and that they are those of it."""
     task.export(step, {**metrics, "minutes": round(seconds / 60, 1)})
-    write_atomically(run / EXPORTED, f"{step}\n".encode())
+    if rank() == 0:
+        write_atomically(run / EXPORTED, f"{step}\n".encode())
 
 
 def _exported(run: Path) -> int | None:
@@ -182,18 +193,18 @@ def preflight(task: Task, run: Path, progress: bool, timed: bool) -> float:
     enough = DRY_SECONDS if timed else 0.0
     task.begin(most)
     times: list[float] = []
-    while len(times) < fewest or (len(times) < most and sum(times) < enough):
+    while len(times) < fewest or agreed(len(times) < most and sum(times) < enough):
         before = time.monotonic()
         task.step(len(times))
         times.append(time.monotonic() - before)
     task.validate(0)
     need = 4 * sum(t.numel() * t.element_size() for t in _tensors(task.state_dict()))
-    free = shutil.disk_usage(run).free
+    free = shutil.disk_usage(run).free if rank() == 0 else need
     if free < need:
         raise UserError(
             f"{run} has {free / 1e6:.0f} MB free and checkpoints need about {need / 1e6:.0f} MB"
         )
-    seconds = sorted(times[1:])[len(times[1:]) // 2]
+    seconds = agreed(sorted(times[1:])[len(times[1:]) // 2])
     if progress:
         rate = task.audio_a_step / seconds
         memory = peak_memory()

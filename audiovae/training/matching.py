@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import torch
@@ -13,8 +14,9 @@ from audiovae.config import Config
 from audiovae.model.autoencoder import AudioVAE, Output
 from audiovae.model.critics import LatentCritic, mmd
 from audiovae.model.priors import divergence
-from audiovae.training.objective import kl_by_dimension, kl_term
+from audiovae.training.objective import kl_term
 from audiovae.training.optimise import Optimiser
+from audiovae.training.ranks import mean_over_ranks, rows_of_all
 
 MMD_FRAMES = 512
 """Latent frames of each side that a discrepancy is computed from."""
@@ -38,36 +40,44 @@ class Matching:
         groups = [(list(self.critic.parameters()), settings.critic_learning_rate)]
         self.optimiser = Optimiser(groups, settings, steps, betas=(0.5, 0.99))
 
-    def term(self, output: Output, step: int) -> tuple[Tensor, dict[str, float]]:
-        """Return the term of a step, and figures to log."""
+    def term(
+        self, output: Output, numbers: Sequence[int], step: int
+    ) -> tuple[Tensor, dict[str, float]]:
+        """Return the term of a step, and figures to log; `numbers` are the rows'."""
         if self.kind == "kl":
             return self.divergence(output, self.config.objective.free_bits), {}
-        made = output.z.float().transpose(1, 2).flatten(0, 1)
+        made = output.z.float().transpose(1, 2)
         with torch.no_grad():
-            wanted = self._drawn(len(made), step)
+            wanted = self._drawn(numbers, made.shape[1], step)
         if self.kind == "mmd":
-            return mmd([made, wanted], MMD_FRAMES), {}
+            both = [rows_of_all(x, numbers).flatten(0, 1) for x in (made, wanted)]
+            return mmd(both, MMD_FRAMES), {}
+        made, wanted = made.flatten(0, 1), wanted.flatten(0, 1)
         accuracy = self._train_critic(made.detach(), wanted, step)
         # The non-saturating loss: the encoder wants its frames to be taken for the prior's.
-        return F.softplus(-self.critic(made)).mean(), {"match_accuracy": accuracy}
+        told = mean_over_ranks(F.softplus(-self.critic(made)))
+        return told, {"match_accuracy": accuracy}
 
     def divergence(self, output: Output, free_bits: float = 0.0) -> Tensor:
         """Return the KL divergence in nats a feature frame; `free_bits` a dimension are let be."""
         settings, prior = self.config.model, self.model.prior
         if prior.exact:
-            dimensions = kl_by_dimension([output.posterior])
+            dimensions = mean_over_ranks(output.posterior.kl().mean(dim=2))
             return kl_term(dimensions, free_bits, settings.latent_stride)
         nats = divergence(prior, output.posterior, output.z, self.model.encoder)
-        return nats.mean().clamp_min(free_bits * settings.latent_dim) / settings.latent_stride
+        told = mean_over_ranks(nats.mean(dim=1))
+        return told.clamp_min(free_bits * settings.latent_dim) / settings.latent_stride
 
-    def _drawn(self, frames: int, step: int) -> Tensor:
-        """Return frames of the prior `(frame, latent)`, a function of seed and step."""
-        generator = torch.Generator()
-        generator.manual_seed(mix_seed(self.config.training.seed, step, 12))
-        noise = torch.randn(frames, self.config.model.latent_dim, generator=generator)
-        chance = torch.rand(frames, generator=generator)
-        device = self.model.device
-        return self.model.prior.sample(noise.to(device), chance.to(device), self.model.encoder)
+    def _drawn(self, numbers: Sequence[int], frames: int, step: int) -> Tensor:
+        """Return frames of the prior `(row, frame, latent)`, a function of seed, step and row."""
+        generator, width = torch.Generator(), self.config.model.latent_dim
+        drawn = torch.empty(len(numbers), frames, width), torch.empty(len(numbers), frames)
+        for noise, chance, row in zip(*drawn, numbers, strict=True):
+            generator.manual_seed(mix_seed(self.config.training.seed, step, row, 12))
+            noise.normal_(generator=generator)
+            chance.uniform_(generator=generator)
+        noise, chance = (x.flatten(0, 1).to(self.model.device) for x in drawn)
+        return self.model.prior.sample(noise, chance, self.model.encoder).unflatten(0, (-1, frames))
 
     def _train_critic(self, made: Tensor, wanted: Tensor, step: int) -> float:
         """Let the critic learn once; return how often it is right."""
@@ -75,7 +85,7 @@ class Matching:
         self.critic.zero_grad(set_to_none=True)
         odds = self.critic(torch.cat([made, wanted]))
         truth = torch.cat([odds.new_zeros(len(made)), odds.new_ones(len(wanted))])
-        loss = F.binary_cross_entropy_with_logits(odds, truth)
+        loss = mean_over_ranks(F.binary_cross_entropy_with_logits(odds, truth, reduction="none"))
         loss.backward()
         self.optimiser.apply(step, [loss.detach()])
         return float(((odds > 0) == (truth > 0)).float().mean())

@@ -13,6 +13,7 @@ from audiovae.audio.features import magnitudes
 from audiovae.config import AudioConfig, ObjectiveConfig
 from audiovae.errors import ConfigError
 from audiovae.model.latent import DiagonalGaussian
+from audiovae.training.ranks import mean_over_ranks
 
 
 def total(terms: Mapping[str, Tensor], weights: Mapping[str, float]) -> Tensor:
@@ -72,7 +73,7 @@ def confusion_bound(logits: Tensor, labels: Tensor) -> Tensor:
     The encoder lowers it. It ends where the critic does no better than chance, so the encoder
     gains nothing by making the critic confidently wrong.
     """
-    entropy = F.cross_entropy(logits, labels)
+    entropy = mean_over_ranks(F.cross_entropy(logits, labels, reduction="none")).mean()
     return (math.log(logits.shape[1]) - entropy).clamp_min(0.0)
 
 
@@ -97,7 +98,7 @@ def disagreement(posterior: DiagonalGaussian, moments: Tensor) -> Tensor:
     offset = posterior.mean - centre[moments]
     variance = mean(posterior.logvar.exp() + offset.square())
     nats = 0.5 * (variance[moments].log() - posterior.logvar)
-    return nats.sum(dim=1).mean()
+    return mean_over_ranks(nats.sum(dim=1)).mean()
 
 
 def ramp(step: int, steps: int, share: float) -> float:

@@ -13,6 +13,7 @@ from torch import Tensor, nn
 
 from audiovae.config import TrainingConfig
 from audiovae.errors import UserError
+from audiovae.training.ranks import share_gradients
 
 MOST_BAD_STEPS = 50
 """Dropped steps in a row after which training gives up."""
@@ -73,6 +74,8 @@ class Optimiser:
     def apply(self, step: int, losses: Iterable[Tensor] = ()) -> float:
         """Take a step with the gradients at hand and clear them; return their norm.
 
+        Gradients are brought to their mean over the processes that train together first.
+
         Parameters without a gradient stay, like those of domains whose turn it isn't; the others
         are listed in `moved`. A step whose losses or gradients are not finite is dropped and
         counted; after many in a row `UserError` ends training.
@@ -81,6 +84,7 @@ class Optimiser:
         for group, peak in zip(self.adam.param_groups, self.peaks, strict=True):
             group["lr"] = peak * factor
         parameters = [p for p in self.parameters if p.grad is not None]
+        losses = share_gradients(parameters, losses)
         norm = nn.utils.clip_grad_norm_(parameters, self.config.max_norm, foreach=True)
         if torch.isfinite(norm) and all(bool(torch.isfinite(x).all()) for x in losses):
             self.adam.step()

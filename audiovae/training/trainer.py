@@ -10,6 +10,7 @@ from audiovae.errors import ConfigError
 from audiovae.training.autoencoder import VAETask
 from audiovae.training.loop import Budget, run_task
 from audiovae.training.optimise import pick_device
+from audiovae.training.ranks import joined, ranks, same_start
 from audiovae.training.start import (
     hear_ceilings,
     hear_ranges,
@@ -49,6 +50,7 @@ def make_task(
     names = pick_domains(corpus, domains)
     statistics = measure(corpus, config, names)
     model = start_model(config, names, statistics, init).to(place)
+    same_start(model)
     if config.training.settle and model.latent_noise is None:
         raise ConfigError("training.settle goes on from a trained model: give it with --init")
     hear_ceilings(model, corpus, names)
@@ -58,6 +60,7 @@ def make_task(
         recipe="train",
         seed=config.training.seed,
         machine=machine(place),
+        **({"processes": ranks()} if ranks() > 1 else {}),
         data=corpus.fingerprint,
         hours={d: round(corpus.hours(d), 2) for d in corpus.domains},
         ranges=hear_ranges(corpus, config, names),
@@ -82,6 +85,9 @@ def train(
 ) -> dict[str, Any]:
     """Train an encoder and a decoder for each domain; repeat the call to resume.
 
+    Started by torchrun, the processes train together: each takes `training.rows` clips a domain of
+    its own, and a step is that of one process with the rows of all. The first one writes the run.
+
     Args:
         store: a corpus store, or a folder of domain folders to read without one.
         run: folder of the run; `run/checkpoint` is the model.
@@ -101,15 +107,16 @@ def train(
         A summary of steps, seconds, the last validation and why training ended.
     """
     budget = Budget(minutes, audio_hours, steps)
-    task = make_task(store, run, config, domains=domains, init=init, device=device)
-    return run_task(
-        task,
-        Path(run),
-        config,
-        budget=budget,
-        fingerprint=task.store.fingerprint,
-        domains=task.targets,
-        device=task.device,
-        progress=progress,
-        track=track,
-    )
+    with joined(device) as place:
+        task = make_task(store, run, config, domains=domains, init=init, device=place)
+        return run_task(
+            task,
+            Path(run),
+            config,
+            budget=budget,
+            fingerprint=task.store.fingerprint,
+            domains=task.targets,
+            device=task.device,
+            progress=progress,
+            track=track,
+        )

@@ -16,6 +16,7 @@ from audiovae.model.phases import advance as advances
 from audiovae.model.phases import centred, differences
 from audiovae.model.vocoder import LinkedVocoder
 from audiovae.training.objective import log, total
+from audiovae.training.ranks import sum_over_ranks
 
 FLOOR = 1e-5
 """Amplitude of half weight: what is far below it counts for nothing."""
@@ -90,9 +91,14 @@ class LinkLoss(nn.Module):
         nats_frequency = von_mises(opinions[:, :, 1, 1:], frequency[:, :, 1:])
         return {
             "amplitude": (log(amplitude, FLOOR) - level).abs().mean(),
-            "time": (nats_time * in_time).sum() / in_time.sum(),
-            "frequency": (nats_frequency * in_frequency).sum() / in_frequency.sum(),
+            "time": _weighted(nats_time, in_time),
+            "frequency": _weighted(nats_frequency, in_frequency),
         }
+
+
+def _weighted(nats: Tensor, weight: Tensor) -> Tensor:
+    """Return the weighted mean over all processes."""
+    return sum_over_ranks((nats * weight).sum()) / sum_over_ranks(weight.sum())
 
 
 class VoiceLoss(nn.Module):

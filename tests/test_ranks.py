@@ -1,0 +1,131 @@
+"""N processes of B rows take the steps of one process of N x B rows."""
+
+from __future__ import annotations
+
+import json
+import os
+import socket
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from conftest import TINY_RATE, tiny_config
+from recordings import make_folder, write_groups
+from together import steps_of
+
+from audiovae.config import Config
+from audiovae.corpus.prepare import prepare
+from audiovae.tables import from_dict, to_dict
+
+STEPS, ROWS = 2, 4
+KINDS: dict[str, dict[str, dict[str, Any]]] = {
+    "unpaired": {"objective": {"free_bits": 0.05}, "training": {"translated_share": 0.5}},
+    "aligned": {
+        "training": {"pairing": "aligned", "own_share": 0.3, "own_ramp": 0.0, "accumulate": 2},
+        "objective": {"agreement_weight": 1.0, "confusion_ramp": 0.0},
+    },
+    "mmd": {"objective": {"match": "mmd", "confusion": "mmd", "confusion_ramp": 0.0}},
+    "adversary": {"objective": {"match": "adversarial", "confusion_ramp": 0.0}},
+    "mixture": {"model": {"prior": "mixture"}, "objective": {"free_bits": 0.05}},
+    "turns": {"training": {"domains_a_step": 2}},
+    "wavenet": {"model": {"decoder": "wavenet"}, "training": {"jitter": 2.0, "muted": 0.5}},
+}
+
+
+def settings(kind: str, rows: int) -> Config:
+    values = to_dict(tiny_config())
+    for section, changed in KINDS[kind].items():
+        values[section] |= changed
+    values["objective"]["beta_warmup"] = 0.0
+    values["training"] |= {"rows": rows, "precision": "fp32", "max_norm": 1e9, "ema": 0.5}
+    return from_dict(Config, values)
+
+
+@pytest.fixture(scope="module")
+def store(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    root = tmp_path_factory.mktemp("ranks")
+    folder = make_folder(root / "in", "abc", 4, 1.0)
+    write_groups(folder, {f"{d}/{i}.wav": f"piece {i}" for d in "abc" for i in range(4)})
+    prepare(folder, root / "store", sample_rate=TINY_RATE, valid=0.25, workers=1, progress=False)
+    return root / "store"
+
+
+def free_port() -> int:
+    with socket.socket() as made:
+        made.bind(("127.0.0.1", 0))
+        return int(made.getsockname()[1])
+
+
+def start(count: int, words: list[object]) -> list[subprocess.Popen[str]]:
+    """Start processes as torchrun does, without what it adds in time."""
+    common = {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(free_port()), "OMP_NUM_THREADS": "1"}
+    started = []
+    for number in range(count):
+        told = {"RANK": str(number), "LOCAL_RANK": str(number), "WORLD_SIZE": str(count)}
+        started.append(
+            subprocess.Popen(
+                [sys.executable, *map(str, words)],
+                env={**os.environ, **common, **told},
+                stdout=subprocess.PIPE,
+                stderr=subprocess.PIPE,
+                text=True,
+            )
+        )
+    return started
+
+
+def run_together(count: int, words: list[object]) -> list[str]:
+    """Run a command in processes that train together; return what each printed."""
+    started = start(count, words)
+    told = [process.communicate(timeout=240) for process in started]
+    for process, (_, errors) in zip(started, told, strict=True):
+        assert process.returncode == 0, errors
+    return [out for out, _ in told]
+
+
+def same(one: dict[str, torch.Tensor], two: dict[str, torch.Tensor], most: float) -> None:
+    assert one.keys() == two.keys()
+    for name, x in one.items():
+        torch.testing.assert_close(two[name], x, rtol=most, atol=most, msg=f"{name} differs")
+
+
+@pytest.fixture(scope="module", params=[2, 4])
+def together(
+    store: Path, request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
+) -> tuple[int, Path]:
+    """How many processes took steps of every kind, and where they wrote what they were."""
+    folder = tmp_path_factory.mktemp("together")
+    for kind in KINDS:
+        text = json.dumps(to_dict(settings(kind, ROWS // request.param)))
+        (folder / f"{kind}.json").write_text(text)
+    run_together(request.param, [Path(__file__).with_name("together.py"), store, folder, STEPS])
+    return request.param, folder
+
+
+@pytest.fixture(scope="module")
+def alone(store: Path) -> dict[str, dict[str, Any]]:
+    """The steps of one process, by kind."""
+    return {kind: steps_of(str(store), settings(kind, ROWS), STEPS) for kind in KINDS}
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("kind", KINDS)
+def test_many_processes_are_one(
+    kind: str, together: tuple[int, Path], alone: dict[str, dict[str, Any]]
+) -> None:
+    (count, folder), whole = together, alone[kind]
+    parts = [torch.load(folder / f"{kind}.{n}.pt", weights_only=True) for n in range(count)]
+    for part in parts:
+        assert len(part["gradients"]) == STEPS
+        for mine, theirs in zip(part["gradients"], whole["gradients"], strict=True):
+            same(theirs, mine, 1e-5)
+        same(whole["weights"], part["weights"], 1e-5)
+        # Every process has the same numbers, to the bit.
+        assert all(torch.equal(part["weights"][k], v) for k, v in parts[0]["weights"].items())
+        for name, critic in parts[0]["critics"].items():
+            assert all(torch.equal(part["critics"][name][k], v) for k, v in critic.items())
+            same(whole["critics"][name], critic, 1e-4)
+    assert all(x.abs().max() > 0 for x in whole["gradients"][-1].values())
