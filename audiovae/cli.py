@@ -90,7 +90,8 @@ def _terminable() -> Iterator[None]:
         signal.signal(signal.SIGTERM, signal.SIG_IGN)
         raise Terminated
 
-    if threading.current_thread() is not threading.main_thread():
+    if threading.current_thread() is not threading.main_thread() or launch.processes() > 1:
+        # One of several processes may wait for another that is no more: the system ends it.
         yield
         return
     before = signal.signal(signal.SIGTERM, end)

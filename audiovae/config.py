@@ -138,6 +138,11 @@ class TrainingConfig:
     accumulate: int = 1
     """Batches summed into one step."""
     precision: Literal["auto", "fp32", "bf16"] = "auto"
+    recompute: bool = False
+    """Blocks compute again for gradients what is inside them, instead of keeping it: less memory,
+    a third more time ("activation checkpointing")."""
+    compile: bool = False
+    """Blocks are compiled by `torch.compile`: it needs a C++ compiler, and a minute at first."""
     reader: Literal["auto", "resident", "memmap", "files"] = "auto"
     log_every: int = 50
     validate_every: int = 1000

@@ -31,6 +31,11 @@ def number_here() -> int:
     return _number("LOCAL_RANK", 0)
 
 
+def attempt() -> int:
+    """Return how often the processes were started again."""
+    return _number("TORCHELASTIC_RESTART_COUNT", 0)
+
+
 def need_one_process(verb: str) -> None:
     """Raise `UserError` where several processes were started for what takes one."""
     if processes() > 1:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
+from torch.utils.checkpoint import checkpoint
 
 
 def reach(kernel_size: int, causal: bool) -> int:
@@ -58,9 +59,16 @@ class Block(nn.Module):
         self.widen = Pointwise(width, expansion * width)
         self.narrow = Pointwise(expansion * width, width)
         self.scale = nn.Parameter(torch.full((width,), 0.1))
+        self.recomputed = False
+        """Whether what is inside is computed again for gradients, instead of kept until then."""
 
     def forward(self, x: Tensor) -> Tensor:
         """Map `(batch, frame, width)` to the same shape."""
+        if self.recomputed and torch.is_grad_enabled():
+            return checkpoint(self._through, x, use_reentrant=False)
+        return self._through(x)
+
+    def _through(self, x: Tensor) -> Tensor:
         hidden = self.norm(depthwise(self.depthwise, x))
         return x + self.scale * self.narrow(F.gelu(self.widen(hidden)))
 

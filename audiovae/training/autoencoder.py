@@ -6,26 +6,20 @@ import contextlib
 import copy
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor, nn
 
-from audiovae.config import TrainingConfig
 from audiovae.corpus.loader import Loader
 from audiovae.corpus.store import FilesStore, Store
 from audiovae.model.autoencoder import AudioVAE, Output
 from audiovae.model.precision import autocast
 from audiovae.training.confusion import Confusion
-from audiovae.training.feed import Clips, Feed
+from audiovae.training.feed import Clips, Feed, own_chance
 from audiovae.training.likelihood import make_likelihood
 from audiovae.training.matching import Matching
-from audiovae.training.objective import (
-    disagreement,
-    ramp,
-    total,
-    weights_at,
-)
+from audiovae.training.objective import disagreement, ramp, total, weights_at
 from audiovae.training.optimise import Average, Optimiser
 from audiovae.training.previews import PREVIEWS, draw_previews
 from audiovae.training.ranks import rank, ranks, same_start
@@ -34,11 +28,8 @@ from audiovae.training.translate import translated
 from audiovae.training.validate import Validation
 from audiovae.training.vocoder_losses import VoiceLoss
 
-
-def own_chance(config: TrainingConfig, step: int, steps: int) -> float:
-    """Chance that an aligned row is encoded from its own domain: from 1 down to `own_share`."""
-    fallen = ramp(step, steps, config.own_ramp)
-    return 1.0 - (1.0 - config.own_share) * fallen
+if TYPE_CHECKING:
+    from audiovae.training.sharding import Shards
 
 
 class VAETask:
@@ -84,6 +75,14 @@ class VAETask:
         self.audio_a_step = ranks() * settings.accumulate * turns * settings.rows * self.clip
         if frozen:
             model.encoder.requires_grad_(False)
+        self.shards: Shards | None = None
+        self.remember()
+
+    def shard(self) -> None:
+        """Share the model's blocks out to the processes there are: see `sharding`."""
+        from audiovae.training.sharding import Shards
+
+        self.shards = Shards(self.model)
         self.remember()
 
     def remember(self) -> None:
@@ -225,6 +224,8 @@ class VAETask:
         figures: dict[str, float] = {}
         losses = []
         for part in range(parts):
+            if self.shards is not None:
+                self.shards.reduce(self.model, part == parts - 1)
             loss, told = self.training_step(self.batch(step * parts + part))
             (loss / parts).backward()
             losses.append(loss.detach())
@@ -261,20 +262,21 @@ class VAETask:
     def export(self, step: int, metrics: dict[str, Any]) -> None:
         """Write the checkpoint folder with the averaged weights, and previews."""
         with self.averaged():
-            if rank() > 0:
+            model = self.model if self.shards is None else self.shards.gathered(self.model)
+            if rank() > 0 or model is None:
                 return
-            self.model.provenance = {**self.facts, "steps": step, "valid": metrics}
-            self.model.save_pretrained(self.run / "checkpoint")
+            model.provenance = {**self.facts, "steps": step, "valid": metrics}
+            model.save_pretrained(self.run / "checkpoint")
             if self.validation is not None:
                 shown = self.validation
                 folder = self.run / PREVIEWS
-                draw_previews(self.model, shown.loader, shown.targets, folder, self.vocoder)
+                draw_previews(model, shown.loader, shown.targets, folder, self.vocoder)
 
     def state_dict(self) -> dict[str, Any]:
         """Return all that a resumed run needs."""
         return {
             "model": self.model.state_dict(),
-            "average": self.average.shadow,
+            "average": self.average.state(),
             "optimiser": self.optimiser.state_dict(),
             "critic": self.confusion.critic.state_dict(),
             "critic_optimiser": self.confusion.optimiser.state_dict(),
@@ -284,8 +286,7 @@ class VAETask:
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Restore what `state_dict` returned."""
         self.model.load_state_dict(state["model"])
-        for shadow, saved in zip(self.average.shadow, state["average"], strict=True):
-            shadow.copy_(saved)
+        self.average.load(state["average"])
         self.optimiser.load_state_dict(state["optimiser"])
         self.confusion.critic.load_state_dict(state["critic"])
         self.confusion.optimiser.load_state_dict(state["critic_optimiser"])

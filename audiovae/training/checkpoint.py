@@ -10,11 +10,13 @@ from pathlib import Path
 from typing import Any
 
 import torch
+import torch.distributed as dist
 
 from audiovae.atomic import pour, write_atomically, writing
 from audiovae.config import Config
 from audiovae.errors import CheckpointError, UserError
 from audiovae.tables import from_dict, to_dict
+from audiovae.training.ranks import agreed, rank, ranks
 
 STATE, PREVIOUS = "state.pt", "state.previous.pt"
 PLAN = "run.json"
@@ -65,13 +67,52 @@ def load_state(run: Path, device: torch.device) -> dict[str, Any] | None:
     return None
 
 
+def save_together(run: Path, state: dict[str, Any], step: int) -> None:
+    """Write the state of processes that train together; all of them have to call this."""
+    if dist.is_initialized():
+        from audiovae.training.sharding import put_shards
+
+        state = put_shards(run, state, step)
+    if rank() == 0:
+        save_state(run, state)
+    if rank() == 0 and "shards" in state:
+        from audiovae.training.sharding import drop_shards
+
+        kept = (_shards(path) for path in (run / STATE, run / PREVIOUS))
+        drop_shards(run, [name for name in kept if name])
+
+
+def load_together(run: Path, device: torch.device) -> dict[str, Any] | None:
+    """Return the state that the first process finds, see `load_state`, on all of them."""
+    place = device if ranks() == 1 else torch.device("cpu")
+    state = agreed(load_state(run, place) if rank() == 0 else None)
+    if state is None or "shards" not in state:
+        return state
+    from audiovae.training.sharding import get_shards
+
+    return get_shards(run, state, device.type)
+
+
+def _shards(path: Path) -> str | None:
+    """Return the name of the folder with the sharded part of a state."""
+    try:
+        return torch.load(path, mmap=True, weights_only=True).get("shards", {}).get("folder")
+    except (OSError, RuntimeError, ValueError):
+        return None
+
+
 def _read(path: Path, device: torch.device) -> dict[str, Any]:
     """Read a state, its checksums compared: PyTorch writes them and does not look at them."""
     with zipfile.ZipFile(path) as archive:
         damaged = archive.testzip()
     if damaged is not None:
         raise ValueError(f"{damaged} is not what was written")
-    return torch.load(path, map_location=device, weights_only=True)
+    state = torch.load(path, map_location=device, weights_only=True)
+    if "shards" in state:
+        from audiovae.training.sharding import check_shards
+
+        check_shards(path.parent, state)
+    return state
 
 
 def open_run(

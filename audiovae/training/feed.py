@@ -10,10 +10,11 @@ import torch
 from torch import Tensor
 
 from audiovae.audio.augment import Augment, mix_seed
-from audiovae.config import Config
+from audiovae.config import Config, TrainingConfig
 from audiovae.corpus.crops import Turns
 from audiovae.corpus.loader import Loader
 from audiovae.model.autoencoder import AudioVAE
+from audiovae.training.objective import ramp
 
 HEARINGS = 2
 """Domains that each moment of an aligned batch is encoded from."""
@@ -67,6 +68,12 @@ class Hearings:
         seed = mix_seed(self.seed, step, 1)
         heard = {self.source(seed, row, turn) for row in self.rows for turn in range(HEARINGS)}
         return [*self.turns(step), *heard]
+
+
+def own_chance(config: TrainingConfig, step: int, steps: int) -> float:
+    """Chance that an aligned row is encoded from its own domain: from 1 down to `own_share`."""
+    fallen = ramp(step, steps, config.own_ramp)
+    return 1.0 - (1.0 - config.own_share) * fallen
 
 
 class Feed:

@@ -17,10 +17,10 @@ import torch
 from audiovae.atomic import write_atomically
 from audiovae.config import Config
 from audiovae.errors import ConfigError, UserError
-from audiovae.training.checkpoint import load_state, open_run, save_plan, save_state
+from audiovae.training.checkpoint import load_together, open_run, save_plan, save_together
 from audiovae.training.logs import Log, NoLog
 from audiovae.training.previews import PREVIEWS
-from audiovae.training.ranks import agreed, rank, ranks
+from audiovae.training.ranks import agreed, mean_figures, rank
 from audiovae.training.trackers import make_tracker, need_tracker
 
 DRY_STEPS = (4, 24)
@@ -90,6 +90,7 @@ def run_task(
     device: torch.device,
     progress: bool = True,
     track: str = "auto",
+    strategy: str = "ddp",
 ) -> dict[str, Any]:
     """Train a task from where its run stands to the end of its budget.
 
@@ -105,13 +106,14 @@ def run_task(
     if (plan := agreed(plan)) is None:
         seconds = preflight(task, run, progress, timed=budget.minutes is not None)
         steps = agreed(budget.in_steps(seconds, task.audio_a_step))
-        plan = {"steps": steps}
+        plan = {"steps": steps, "strategy": strategy}
         if first:
-            save_plan(run, task.kind, config, fingerprint, domains, steps=steps)
+            save_plan(run, task.kind, config, fingerprint, domains, **plan)
+    if (begun := plan.get("strategy", "ddp")) != strategy:
+        raise UserError(f"{run} was begun with --strategy {begun}: resume it with that")
     steps = int(plan["steps"])
     task.begin(steps)
-    place = device if ranks() == 1 else torch.device("cpu")
-    state = agreed(load_state(run, place) if first else None)
+    state = load_together(run, device)
     step, best, stale, spent = 0, float("inf"), 0, 0.0
     sums: dict[str, float] = defaultdict(float)
     counted, reason = 0, None
@@ -136,7 +138,7 @@ def run_task(
             step, counted = step + 1, counted + 1
             log.advance()
             if step % settings.log_every == 0 or step == steps:
-                log.write(step, "train", {k: v / counted for k, v in sums.items()})
+                log.write(step, "train", mean_figures({k: v / counted for k, v in sums.items()}))
                 sums, counted = defaultdict(float), 0
             reason = SPENT if step == steps else None
             if step % settings.validate_every == 0 or reason:
@@ -154,8 +156,7 @@ def run_task(
                 # What was not heard yet is bounded by infinity, and means it.
                 need_numbers(not any(t.isnan().any() for t in _tensors(state)), step)
                 state |= {"stale": stale, "spent": total_seconds, "ended": reason}
-                if first:
-                    save_state(run, {**state, "sums": dict(sums), "counted": counted})
+                save_together(run, {**state, "sums": dict(sums), "counted": counted}, step)
                 _export(task, run, step, metrics, total_seconds)
                 if first:
                     tracker.previews(step, run / PREVIEWS)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 import math
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from audiovae.config import TrainingConfig
 from audiovae.errors import UserError
-from audiovae.training.ranks import share_gradients
+from audiovae.training.ranks import is_sharded, local, share_gradients, sum_over_ranks
 
 MOST_BAD_STEPS = 50
 """Dropped steps in a row after which training gives up."""
@@ -46,13 +46,15 @@ class Optimiser:
         parts = []
         for parameters, rate in groups:
             # Decay matrices alone: shrinking norms, biases and scales helps nothing.
-            for decay, chosen in (
+            for decay, alike in (
                 (config.weight_decay, [p for p in parameters if p.dim() > 1]),
                 (0.0, [p for p in parameters if p.dim() <= 1]),
             ):
-                if chosen:
-                    parts.append({"params": chosen, "lr": rate, "weight_decay": decay})
-                    self.peaks.append(rate)
+                # Sharded ones and others can't be moved by one call.
+                for sharded in (False, True):
+                    if chosen := [p for p in alike if is_sharded(p) == sharded]:
+                        parts.append({"params": chosen, "lr": rate, "weight_decay": decay})
+                        self.peaks.append(rate)
         self.adam = torch.optim.AdamW(parts, betas=betas, eps=1e-8, fused=True)
         self.bad_steps = 0
         self.bad_in_a_row = 0
@@ -84,8 +86,8 @@ class Optimiser:
         for group, peak in zip(self.adam.param_groups, self.peaks, strict=True):
             group["lr"] = peak * factor
         parameters = [p for p in self.parameters if p.grad is not None]
-        losses = share_gradients(parameters, losses)
-        norm = nn.utils.clip_grad_norm_(parameters, self.config.max_norm, foreach=True)
+        losses = share_gradients((p for p in parameters if not is_sharded(p)), losses)
+        norm = clip_gradients(parameters, self.config.max_norm)
         if torch.isfinite(norm) and all(bool(torch.isfinite(x).all()) for x in losses):
             self.adam.step()
             self.bad_in_a_row = 0
@@ -112,12 +114,33 @@ class Optimiser:
         self.bad_steps, self.bad_in_a_row = state["bad"]
 
 
+@torch.no_grad()
+def clip_gradients(parameters: Sequence[nn.Parameter], most: float) -> Tensor:
+    """Scale gradients down to a norm of `most`, all together, and return what it was.
+
+    Of sharded ones each process has a part: the norm is that of the whole.
+    """
+    norms, every = [], []
+    for sharded in (False, True):
+        given = [p.grad for p in parameters if is_sharded(p) == sharded]
+        parts = [local(x) for x in given if x is not None]
+        if parts:
+            norm = nn.utils.get_total_norm(parts, foreach=True)
+            norms.append(sum_over_ranks(norm.square()).sqrt() if sharded else norm)
+            every += parts
+    if not norms:
+        return torch.zeros(())
+    norm = torch.stack(norms).norm() if len(norms) > 1 else norms[0]
+    torch._foreach_mul_(every, (most / (norm + 1e-6)).clamp(max=1.0))
+    return norm
+
+
 class Average:
     """Exponential moving average of parameters, short at first."""
 
     def __init__(self, parameters: Iterable[nn.Parameter], decay: float) -> None:
         self.parameters, self.decay = list(parameters), decay
-        self.shadow = [p.detach().clone() for p in self.parameters]
+        self.shadow = [local(p.detach()).clone() for p in self.parameters]
         self.places = {p: place for place, p in enumerate(self.parameters)}
 
     def update(self, step: int, moved: Iterable[nn.Parameter] | None = None) -> None:
@@ -126,15 +149,30 @@ class Average:
         chosen = self.parameters if moved is None else list(moved)
         if chosen:
             shadow = [self.shadow[self.places[p]] for p in chosen]
-            torch._foreach_lerp_(shadow, [p.detach() for p in chosen], 1 - decay)
+            torch._foreach_lerp_(shadow, [local(p.detach()) for p in chosen], 1 - decay)
 
     def swap(self) -> None:
         """Exchange the parameters and their average."""
         with torch.no_grad():
             for parameter, shadow in zip(self.parameters, self.shadow, strict=True):
-                kept = parameter.detach().clone()
-                parameter.copy_(shadow)
+                here = local(parameter)
+                kept = here.detach().clone()
+                here.copy_(shadow)
                 shadow.copy_(kept)
+
+    def state(self) -> list[Tensor]:
+        """Return the averages, sharded as their parameters are."""
+        pairs = list(zip(self.parameters, self.shadow, strict=True))
+        if not any(is_sharded(p) for p in self.parameters):
+            return [x for _, x in pairs]
+        from audiovae.training.sharding import like
+
+        return [like(p, x) for p, x in pairs]
+
+    def load(self, state: list[Tensor]) -> None:
+        """Restore what `state` returned."""
+        for shadow, saved in zip(self.shadow, state, strict=True):
+            shadow.copy_(local(saved))
 
 
 class OneNetwork:
@@ -172,15 +210,14 @@ class OneNetwork:
         """Return all that a resumed run needs."""
         return {
             "network": self.network.state_dict(),
-            "average": self.average.shadow,
+            "average": self.average.state(),
             "optimiser": self.optimiser.state_dict(),
         }
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Restore what `state_dict` returned."""
         self.network.load_state_dict(state["network"])
-        for shadow, saved in zip(self.average.shadow, state["average"], strict=True):
-            shadow.copy_(saved)
+        self.average.load(state["average"])
         self.optimiser.load_state_dict(state["optimiser"])
 
 

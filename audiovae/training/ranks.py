@@ -15,9 +15,10 @@ from typing import Any, TypeVar
 import torch
 import torch.distributed as dist
 from torch import Tensor, nn
+from torch.distributed.rendezvous import rendezvous
 
 from audiovae.errors import UserError
-from audiovae.launch import number_here, processes
+from audiovae.launch import attempt, number, number_here, processes
 
 BUCKET = 25 << 20
 """Bytes of gradients that travel at once."""
@@ -35,23 +36,29 @@ def ranks() -> int:
     return dist.get_world_size() if dist.is_initialized() else 1
 
 
-def is_first() -> bool:
-    """Whether this process is the one that writes."""
-    return rank() == 0
+def is_sharded(x: Tensor) -> bool:
+    """Whether a process has but a part of a tensor: a `DTensor`, of a module slow to import."""
+    return hasattr(x, "to_local")
+
+
+def local(x: Tensor) -> Tensor:
+    """Return what this process has of a tensor: all of it, unless it is sharded."""
+    return x.to_local() if is_sharded(x) else x  # type: ignore[attr-defined]
 
 
 @contextmanager
-def joined(device: str) -> Iterator[str]:
+def joined(device: str, always: bool = False) -> Iterator[str]:
     """Join the processes that the launcher started, and give the device of this one.
 
     Processes that are joined already, by a loop of one's own, stay so.
 
     Args:
         device: `auto`, `cpu`, `cuda`, as one process is told. CUDA devices go by the local rank.
+        always: also where there is one.
 
     Raises `UserError` on another device, or with fewer CUDA devices than processes.
     """
-    if processes() == 1 or dist.is_initialized():
+    if (processes() == 1 and not always) or dist.is_initialized():
         yield device
         return
     kind = device
@@ -71,7 +78,13 @@ def joined(device: str) -> Iterator[str]:
             )
         place = f"cuda:{local}"
         torch.cuda.set_device(local)
-    dist.init_process_group("cpu:gloo,cuda:nccl" if kind == "cuda" else "gloo")
+    store: dist.Store = dist.HashStore()
+    if processes() > 1:
+        # Processes that are started again find what those before them left in the store.
+        common, _, _ = next(rendezvous("env://"))
+        store = dist.PrefixStore(f"attempt {attempt()}", common)
+    backend = "cpu:gloo,cuda:nccl" if kind == "cuda" else "gloo"
+    dist.init_process_group(backend, store=store, rank=number(), world_size=processes())
     try:
         yield place
     finally:
@@ -87,11 +100,21 @@ def agreed(value: T) -> T:
     return told[0]
 
 
+def mean_figures(figures: dict[str, float]) -> dict[str, float]:
+    """Return the mean of each figure over processes; all have the same names."""
+    if ranks() == 1:
+        return figures
+    told = torch.tensor([figures[name] for name in sorted(figures)], dtype=torch.float64)
+    dist.all_reduce(told)
+    return dict(zip(sorted(figures), (told / ranks()).tolist(), strict=True))
+
+
 def same_start(module: nn.Module) -> None:
     """Give every process the first one's weights."""
     if ranks() > 1:
         for tensor in module.state_dict().values():
-            dist.broadcast(tensor, src=0)
+            if not is_sharded(tensor):
+                dist.broadcast(tensor, src=0)
 
 
 class _Sum(torch.autograd.Function):

@@ -18,6 +18,7 @@ from audiovae.corpus.store import FilesStore, Store
 from audiovae.errors import CheckpointError, ConfigError, CorpusError
 from audiovae.metrics.pitch import pitch_range
 from audiovae.model.autoencoder import AudioVAE, Statistics
+from audiovae.model.blocks import Block
 from audiovae.model.decoder import Decoder, LogMelDecoder
 from audiovae.model.eight_bits import hear_spans, is_heard
 from audiovae.model.header import read_header
@@ -102,6 +103,16 @@ def hear_ranges(
         if heard is not None:
             ranges[domain] = [round(heard.low, 1), round(heard.high, 1)]
     return ranges
+
+
+def speed_up(model: AudioVAE) -> None:
+    """Let blocks be compiled, and computed again for gradients, where the settings want it."""
+    settings = model.config.training
+    for module in model.modules():
+        if isinstance(module, Block):
+            module.recomputed = settings.recompute
+            if settings.compile:
+                module.compile(dynamic=True)
 
 
 @torch.no_grad()

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal, get_args
 
 from audiovae.config import Config
 from audiovae.errors import ConfigError
@@ -19,8 +19,12 @@ from audiovae.training.start import (
     measure,
     open_corpus,
     pick_domains,
+    speed_up,
     start_model,
 )
+
+Strategy = Literal["ddp", "fsdp2"]
+STRATEGIES: tuple[Strategy, ...] = get_args(Strategy)
 
 
 def make_task(
@@ -54,6 +58,7 @@ def make_task(
     if config.training.settle and model.latent_noise is None:
         raise ConfigError("training.settle goes on from a trained model: give it with --init")
     hear_ceilings(model, corpus, names)
+    speed_up(model)
     task = VAETask(model, corpus, sources=corpus.domains, frozen=config.training.settle)
     task.describe(
         Path(run),
@@ -82,6 +87,7 @@ def train(
     device: str = "auto",
     progress: bool = True,
     track: str = "auto",
+    strategy: Strategy = "ddp",
 ) -> dict[str, Any]:
     """Train an encoder and a decoder for each domain; repeat the call to resume.
 
@@ -102,13 +108,20 @@ def train(
         progress: write to the console.
         track: who else is told of curves, sounds and pictures: `auto` (TensorBoard where it is
             installed), `none`, `tensorboard`, `wandb`, `trackio`.
+        strategy: of processes that train together: `ddp`, each has all of the weights; `fsdp2`,
+            blocks and what the optimiser keeps of them are sharded, and the run's state with them.
 
     Returns:
         A summary of steps, seconds, the last validation and why training ended.
     """
     budget = Budget(minutes, audio_hours, steps)
-    with joined(device) as place:
+    if strategy not in STRATEGIES:
+        known = ", ".join(STRATEGIES)
+        raise ConfigError(f"strategy is {strategy!r}; expected one of {known}")
+    with joined(device, always=strategy == "fsdp2") as place:
         task = make_task(store, run, config, domains=domains, init=init, device=place)
+        if strategy == "fsdp2":
+            task.shard()
         return run_task(
             task,
             Path(run),
@@ -119,4 +132,5 @@ def train(
             device=task.device,
             progress=progress,
             track=track,
+            strategy=strategy,
         )

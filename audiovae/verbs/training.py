@@ -89,6 +89,8 @@ class Train:
     """The run: RUN/checkpoint is the model, RUN/previews has sounds and pictures."""
     domains: Names = field(default_factory=list)
     """Domains that get a decoder; all when left out."""
+    strategy: Literal["ddp", "fsdp2"] = "ddp"
+    """Of the processes that torchrun starts: each has all of the weights, or they are sharded."""
 
     settings: Settings = field(default_factory=Budgeted)
     common: Compute = field(default_factory=Machine)
@@ -99,7 +101,8 @@ class Train:
 
         self.common.set_threads()
         arguments = self.settings.arguments(self.common)
-        return _trained(train(self.store, self.output, domains=self.domains or None, **arguments))
+        arguments |= {"domains": self.domains or None, "strategy": self.strategy}
+        return _trained(train(self.store, self.output, **arguments))
 
 
 @dataclass(kw_only=True)
