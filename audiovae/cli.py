@@ -119,6 +119,8 @@ def _run(words: list[str]) -> int:
     verb = parse(words)
     if isinstance(verb, int):
         return verb
+    if words[:1] != ["train"]:
+        launch.need_one_process(" ".join(["audiovae", *words[:1]]))
     report = verb.run()
     if launch.number():
         return DONE  # The first process says it for all.
