@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from types import SimpleNamespace
 from typing import Any
 
@@ -18,6 +19,7 @@ from audiovae.model.wavenet import mu_law_decode, mu_law_encode
 from audiovae.training import objective
 from audiovae.training.autoencoder import VAETask
 from audiovae.training.confusion import Confusion
+from audiovae.training.feed import Clips
 from audiovae.training.likelihood import make_likelihood
 from audiovae.training.matching import Matching
 from audiovae.training.optimise import Average, Optimiser
@@ -32,8 +34,8 @@ def codes_of(audio: Tensor) -> Tensor:
     return mu_law_encode(2 * audio.double())
 
 
-def heard(vae: AudioVAE) -> tuple[Output, dict[str, Tensor]]:
-    """Return what a model makes of a batch, and the sounds that it should give."""
+def heard(vae: AudioVAE, seed: int) -> tuple[Output, Clips]:
+    """Return what a model makes of a batch, and the batch; `seed` is the batch's."""
     audio = sound()
     if vae.config.model.decoder == "wavenet":
         audio = mu_law_decode(codes_of(audio))
@@ -41,7 +43,8 @@ def heard(vae: AudioVAE) -> tuple[Output, dict[str, Tensor]]:
     noise = normal("noise", 2, vae.config.model.latent_dim, SAMPLES // vae.config.latent_hop)
     rows = {domain: torch.tensor([row]) for row, domain in enumerate(DOMAINS)}
     output = vae.reconstruct(features, rows, noise)
-    return output, dict(zip(DOMAINS, halves, strict=True))
+    targets, row = dict(zip(DOMAINS, halves, strict=True)), torch.arange(2)
+    return output, Clips(audio, row, rows, targets, noise, row, seed, tuple(range(2)))
 
 
 def task_of(vae: AudioVAE, config: Config) -> Any:
@@ -49,7 +52,11 @@ def task_of(vae: AudioVAE, config: Config) -> Any:
     matching = Matching(vae, config, 10)
     fill(matching.critic, "critic")
     dims = config.model.latent_dim
-    matching._drawn = lambda frames, step: normal("prior", frames, dims)  # type: ignore[method-assign]
+
+    def drawn(numbers: Sequence[int], frames: int, step: int) -> Tensor:
+        return normal("prior", len(numbers) * frames, dims).unflatten(0, (-1, frames))
+
+    matching._drawn = drawn  # type: ignore[method-assign]
     voices = VoiceLoss(config.audio) if config.voiced else None
     likelihood = make_likelihood(config)
     return SimpleNamespace(
@@ -60,11 +67,11 @@ def task_of(vae: AudioVAE, config: Config) -> Any:
 def terms_of(config: Config) -> dict[str, Tensor]:
     """Return the terms of the objective as a training has them, weighted sum and raw ELBO too."""
     vae = model(config)
-    output, targets = heard(vae)
-    terms, logged = VAETask.terms(task_of(vae, config), output, targets, 2, 5)
+    output, clips = heard(vae, 5)
+    terms, logged = VAETask.terms(task_of(vae, config), output, clips, 2)
     confusion = Confusion(vae, config, len(DOMAINS), 10)
     fill(confusion.critic, "domain critic")
-    terms["confusion"] = confusion.term(output, torch.tensor([0, 1]))
+    terms["confusion"] = confusion.term(output, clips.sources, clips.numbers)
     terms["agreement"] = objective.disagreement(output.posterior, torch.tensor([0, 0]))
     weights = objective.weights_at(config.objective, 5, 10, config.voiced)
     terms["total"] = objective.total(terms, weights | {"agreement": 1.0})
@@ -106,8 +113,8 @@ def of_training() -> dict[str, Figure]:
     found = {}
     with torch.enable_grad():
         for step in range(STEPS):
-            output, targets = heard(vae)
-            terms, _ = VAETask.terms(task_of(vae, config), output, targets, step, step)
+            output, clips = heard(vae, step)
+            terms, _ = VAETask.terms(task_of(vae, config), output, clips, step)
             loss = objective.total(terms, {"reconstruction": 1.0, "kl": 0.5})
             (loss / 40).backward()
             found[f"terms {step}"] = torch.stack(list(terms.values()))

@@ -14,7 +14,7 @@ from audiovae.model.autoencoder import AudioVAE, Output
 from audiovae.model.critics import DomainCritic, mmd
 from audiovae.training.objective import confusion_bound
 from audiovae.training.optimise import Optimiser
-from audiovae.training.ranks import mean_over_ranks, rows_of_all
+from audiovae.training.ranks import mean_over_ranks, rows_of_all, sum_over_ranks
 
 CRITIC_STEPS = 4
 """Steps of the domain critic in each of the encoder's: one that lags is fooled, not matched."""
@@ -33,8 +33,9 @@ def standardised(mean: Tensor) -> Tensor:
     """
     with torch.no_grad():
         centre = mean_over_ranks(mean).mean(dim=1)[:, None]
-        variance = mean_over_ranks((mean - centre).square()).mean(dim=1)[:, None]
-        deviation = variance.sqrt().clamp_min(STD_FLOOR)
+        squares = sum_over_ranks((mean - centre).square().sum(dim=(0, 2)))
+        count = sum_over_ranks(mean.new_tensor(float(mean[:, 0].numel())))
+        deviation = (squares / (count - 1)).sqrt()[:, None].clamp_min(STD_FLOOR)
     return (mean - centre) / deviation
 
 
