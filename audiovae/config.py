@@ -144,6 +144,11 @@ class TrainingConfig:
     compile: bool = False
     """Blocks are compiled by `torch.compile`: it needs a C++ compiler, and a minute at first."""
     reader: Literal["auto", "resident", "memmap", "files"] = "auto"
+    streams: int = 1
+    """Shards only: streams that a domain is read in, over all processes. Processes whose number
+    divides it draw the same batches, however many there are."""
+    shuffle: float = 600.0
+    """Shards only: seconds of a stream that clips are drawn from at a time; two such are held."""
     log_every: int = 50
     validate_every: int = 1000
     checkpoint_every: int = 500
@@ -153,11 +158,19 @@ class TrainingConfig:
     """Vocoder only: last share of the steps that a small discriminator joins."""
 
     def __post_init__(self) -> None:
-        for name in ("rows", "accumulate", "log_every", "validate_every", "checkpoint_every"):
+        for name in (
+            "rows",
+            "accumulate",
+            "streams",
+            "log_every",
+            "validate_every",
+            "checkpoint_every",
+        ):
             require(getattr(self, name) > 0, f"{name} must be positive")
         require(self.domains_a_step >= 0, "domains_a_step must be 0 or more")
         require(0.05 <= self.clip <= 60, "clip must be 0.05 to 60 seconds")
         require(self.scored > 0, "scored must be positive")
+        require(1 <= self.shuffle <= 86_400, "shuffle must be 1 to 86400 seconds")
         require(0 <= self.jitter <= 32, "jitter must be 0 to 32 codes")
         for name in ("learning_rate", "scale_learning_rate", "critic_learning_rate", "max_norm"):
             require(getattr(self, name) > 0, f"{name} must be positive")

@@ -8,6 +8,9 @@ from typing import Any
 
 from audiovae.apps.models import find_checkpoint, fingerprint
 from audiovae.audio.files import AUDIO_SUFFIXES, find_audio, probe
+from audiovae.corpus.manifest import SPLITS
+from audiovae.corpus.shards import INDEX_FILE, Shards
+from audiovae.corpus.sources import is_remote
 from audiovae.corpus.store import Store
 from audiovae.errors import CheckpointError, UserError
 from audiovae.model.autoencoder import AudioVAE
@@ -21,11 +24,13 @@ from audiovae.training.start import SHIPPED
 def describe(path: str | Path | None = None) -> dict[str, Any]:
     """Return what a path is and what is in it; the shipped model's facts when it is left out.
 
-    The key `kind` is `model`, `vocoder`, `run`, `store`, `audio` or `folder`. Raises `UserError`
-    on a path that is none of them.
+    The key `kind` is `model`, `vocoder`, `run`, `store`, `shards`, `audio` or `folder`.
+    Raises `UserError` on a path that is none of them.
     """
     if path is None or str(path) in SHIPPED:
         return {"kind": "model", **describe_model(find_checkpoint(path))}
+    if is_remote(path):
+        return describe_shards(path)
     place = Path(path)
     if not place.exists():
         raise UserError(f"nothing at {place}; expected a model, a run, a store or a sound file")
@@ -35,6 +40,8 @@ def describe(path: str | Path | None = None) -> dict[str, Any]:
         return _describe_run(place)
     if (place / "store.json").is_file():
         return _describe_store(place)
+    if (place / INDEX_FILE).is_file():
+        return describe_shards(place)
     if (place / "config.json").is_file():
         return describe_model(place)
     found = find_audio(place)
@@ -116,6 +123,29 @@ def _describe_store(path: Path) -> dict[str, Any]:
         "recordings": {d: len(store.entries(d)) for d in store.domains},
         "validation": {d: len(store.entries(d, "valid")) for d in store.domains},
         "fingerprint": store.fingerprint,
+    }
+
+
+def describe_shards(path: str | Path) -> dict[str, Any]:
+    """Return the facts of shards, by domain and split."""
+    shards = Shards.open(path)
+    counts: dict[str, Any] = {}
+    for domain in shards.domains:
+        for split in SPLITS:
+            of = shards.of(domain, split)
+            if of:
+                counts.setdefault(domain, {})[split] = {
+                    "shards": len(of),
+                    "sounds": sum(len(shard.frames) for shard in of),
+                    "hours": round(shards.hours(domain, split), 3),
+                    "megabytes": round(sum(shard.bytes for shard in of) / 1e6, 1),
+                }
+    return {
+        "kind": "shards",
+        "path": str(path),
+        "sample_rate": shards.sample_rate,
+        "counts": counts,
+        "fingerprint": shards.fingerprint,
     }
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import os
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from audiovae.corpus.checksums import Summing, sum_of_sums, sums_file
-from audiovae.corpus.convert import Part
+from audiovae.corpus.convert import SAMPLES, Part
 from audiovae.corpus.manifest import Entry, format_entry, write_atomic
 from audiovae.corpus.store import (
     AUDIO_FOLDER,
@@ -38,6 +38,8 @@ class Piece:
     file: Path
     offset: int = 0
     """First sample in the file."""
+    places: tuple[tuple[Path, int, int], ...] = ()
+    """For shards: of each piece's FLAC the file that holds it, first byte, bytes."""
 
 
 def known_pieces(
@@ -60,16 +62,23 @@ def known_pieces(
                 pieces[key(entry)] = Piece(part, audio_file(output, entry.domain), entry.offset)
             for known, reason in store.settings.get("silent", {}).items():
                 pieces[known] = Piece(Part(reason=reason), output)
+    for name, part, samples in known_parts(output, SAMPLES):
+        pieces.setdefault(name, Piece(part, samples))
+    return pieces
+
+
+def known_parts(output: Path, suffix: str) -> Iterator[tuple[str, Part, Path]]:
+    """Give key, facts and file of each recording that interrupted runs have converted."""
     for facts in sorted((output / PARTS_FOLDER).glob("*.json")):
-        samples = facts.with_suffix(".i16")
+        samples = facts.with_suffix(suffix)
         try:
             part = Part(**json.loads(facts.read_text(encoding="ascii")))
-            whole = part.reason or samples.stat().st_size == part.frames * SAMPLE.itemsize
+            size = sum(part.pieces) if part.pieces else part.frames * SAMPLE.itemsize
+            whole = part.reason or samples.stat().st_size == size
         except (OSError, ValueError, TypeError, RecursionError):
             continue
         if whole:
-            pieces.setdefault(facts.stem, Piece(part, samples))
-    return pieces
+            yield facts.stem, part, samples
 
 
 def _whole(store: Store, domain: str) -> list[Entry]:

@@ -13,11 +13,14 @@ import numpy as np
 
 from audiovae.audio import files
 from audiovae.audio.decode import check_unchanged
+from audiovae.audio.flac import encode_flac
 from audiovae.corpus.manifest import Entry, write_atomic
 from audiovae.corpus.scan import Source
 from audiovae.errors import AudioError
 
 FULL_SCALE = 32768
+SAMPLES, FLACS = ".i16", ".flacs"
+"""Suffix of a converted recording: its samples, or its pieces as FLAC files end to end."""
 SILENCE = 1e-3
 """Peak amplitude (-60 dB of full scale) under which a recording counts as silent."""
 BLOCK = 1 << 18
@@ -33,6 +36,10 @@ class Part:
     channels: int = 0
     loudness: float = 0.0
     reason: str | None = None
+    gain: float = 1.0
+    """What the source's amplitudes were multiplied by."""
+    pieces: tuple[int, ...] = ()
+    """Bytes of each piece's FLAC file, where it is cut into such."""
 
 
 def quantise(audio: np.ndarray, gain: float = 1.0) -> np.ndarray:
@@ -44,6 +51,15 @@ def quantise(audio: np.ndarray, gain: float = 1.0) -> np.ndarray:
 def resampled_frames(frames: int, from_rate: int, to_rate: int) -> int:
     """Return how many samples a recording has at another rate, rounded half up, at least 1."""
     return max(1, (2 * frames * to_rate + from_rate) // (2 * from_rate))
+
+
+def cut(frames: int, piece: int) -> list[int]:
+    """Return the lengths of a recording's pieces: of `piece` samples, but for the last one.
+
+    It has half of that to one and a half, or all there is; so none is a splinter.
+    """
+    count = max(1, (2 * frames + piece) // (2 * piece))
+    return [piece] * (count - 1) + [frames - (count - 1) * piece]
 
 
 def is_silent(reason: str) -> bool:
@@ -68,6 +84,8 @@ class Task:
     limits: files.Limits
     level: float | None = None
     """Root mean square to bring the recording to, in dB of full scale."""
+    piece: int | None = None
+    """Samples of a piece, where pieces as FLAC are asked for."""
 
     @property
     def size(self) -> int:
@@ -76,8 +94,8 @@ class Task:
 
     @property
     def samples(self) -> Path:
-        """The file of int16 samples."""
-        return self.part.with_name(f"{self.part.name}.i16")
+        """The file of int16 samples, or of FLAC files end to end."""
+        return self.part.with_name(f"{self.part.name}{FLACS if self.piece else SAMPLES}")
 
     @property
     def facts(self) -> Path:
@@ -121,11 +139,29 @@ def _convert(task: Task) -> Part:
         gain = min(gain, 1 / peak)
         if gain != 1:
             frames, _, _, energy = _write(task, temporary, gain, expected)
+        sizes = _encode(task, temporary, frames) if task.piece else ()
         os.replace(temporary, task.samples)
     finally:
         temporary.unlink(missing_ok=True)
     loudness = round(_decibels(energy, frames), 3)
-    return Part(frames, info.sample_rate, info.channels, loudness)
+    return Part(
+        frames, info.sample_rate, info.channels, loudness, gain=round(gain, 6), pieces=sizes
+    )
+
+
+def _encode(task: Task, file: Path, frames: int) -> tuple[int, ...]:
+    """Put a recording's pieces as FLAC in the place of its samples; return the bytes of each."""
+    assert task.piece is not None
+    temporary, sizes = file.with_suffix(".flac.tmp"), []
+    try:
+        with open(file, "rb") as samples, open(temporary, "wb") as out:
+            for length in cut(frames, task.piece):
+                data = encode_flac(np.frombuffer(samples.read(2 * length), "<i2"), task.sample_rate)
+                sizes.append(out.write(data))
+        os.replace(temporary, file)
+    finally:
+        temporary.unlink(missing_ok=True)
+    return tuple(sizes)
 
 
 def _decibels(energy: int, frames: int) -> float:

@@ -10,12 +10,15 @@ import bisect
 import functools
 import hashlib
 import itertools
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from audiovae.corpus.manifest import Entry
 from audiovae.errors import CorpusError
 
+FULL_SCALE = 32768
+"""The int16 value that stands for an amplitude of 1."""
 ATTEMPTS = 9
 """Draws of a crop: the first and eight more while it is silent."""
 SILENCE_DB = -50.0
@@ -81,6 +84,11 @@ def probe_offsets(clip_samples: int) -> list[int]:
     count = min(PROBES, clip_samples)
     edges = [i * clip_samples // count for i in range(count + 1)]
     return [a + mix(i) % (b - a) for i, (a, b) in enumerate(itertools.pairwise(edges))]
+
+
+def silence_floor(count: int) -> int:
+    """Return the sum of squares of `count` int16 samples at which a crop counts as sounding."""
+    return math.ceil((FULL_SCALE * 10 ** (SILENCE_DB / 20)) ** 2 * count)
 
 
 @dataclass(frozen=True)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Any, Literal
@@ -13,13 +12,14 @@ from torch import Tensor
 
 from audiovae.corpus.crops import (
     ATTEMPTS,
-    SILENCE_DB,
+    FULL_SCALE,
     Ring,
     aligned_rings,
     mix,
     name_key,
     probe_offsets,
     separate_ring,
+    silence_floor,
 )
 from audiovae.corpus.manifest import SPLITS
 from audiovae.corpus.resident import cut_resident
@@ -27,8 +27,6 @@ from audiovae.corpus.store import FilesStore, Store
 from audiovae.errors import ConfigError, CorpusError
 
 READERS = ("auto", "resident", "memmap", "files")
-FULL_SCALE = 32768
-"""The int16 value that stands for an amplitude of 1."""
 
 
 class Loader:
@@ -94,8 +92,7 @@ class Loader:
             self.rings = [separate_ring(domain, e) for domain, e in entries.items()]
         self.reader = _choose_reader(reader, store, self.device, self.bytes)
         self._probes = np.array(probe_offsets(clip_samples))
-        silence = (FULL_SCALE * 10 ** (SILENCE_DB / 20)) ** 2
-        self._floor = math.ceil(silence * len(self._probes))
+        self._floor = silence_floor(len(self._probes))
         aligned = pairing == "aligned"
         self._lanes = [name_key("aligned" if aligned else ring.domain) for ring in self.rings]
         self._resident: list[np.ndarray] | Tensor | None = None

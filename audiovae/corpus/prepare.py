@@ -1,4 +1,4 @@
-"""Turn a folder of recordings into a store: in parallel, resumable, nothing left out unsaid."""
+"""Turn a folder of recordings into a store or shards: parallel, resumable, nothing unsaid."""
 
 from __future__ import annotations
 
@@ -11,18 +11,14 @@ from typing import Any, NoReturn
 
 from audiovae.atomic import CLOSED, FULL, why_not
 from audiovae.audio.files import Limits
-from audiovae.corpus.assemble import Piece, assemble, known_pieces
+from audiovae.corpus.assemble import Piece
 from audiovae.corpus.convert import Task, convert, is_silent
+from audiovae.corpus.forms import SHARDS, STORE, Form, piece_samples
 from audiovae.corpus.manifest import Entry, valid_domain
 from audiovae.corpus.report import PrepareReport, summarise
 from audiovae.corpus.scan import Scan, Skipped, Source, hash_file, scan
 from audiovae.corpus.split import assign_splits
-from audiovae.corpus.store import (
-    FORMAT,
-    PARTS_FOLDER,
-    STORE_FILE,
-    VERSION,
-)
+from audiovae.corpus.store import PARTS_FOLDER
 from audiovae.corpus.workers import Progress, available_cores, run_processes, run_threads
 from audiovae.errors import ConfigError, CorpusError
 
@@ -42,10 +38,13 @@ def prepare(
     test: float = 0.0,
     seed: int = 0,
     level: float | None = None,
+    shards: bool = False,
+    shard_mb: float = 256,
+    piece: float = 30.0,
     limits: Limits | None = None,
     progress: bool = True,
 ) -> PrepareReport:
-    """Make the store `output` from the recordings in `folder/<domain>/**`.
+    """Make the store `output` from the recordings in `folder/<domain>/**`, or shards of it.
 
     `sample_rate` is the store's, in hertz; `valid` and `test` are shares of the recordings;
     `workers` is the number of processes, one for each core if left out. `level` is the root mean
@@ -55,6 +54,9 @@ def prepare(
     same call goes on where it was and ends with the same bytes. Over a finished store it converts
     what is new or changed, and an unchanged store stays as it is. While it works, the disk holds
     the samples twice.
+
+    With `shards` the output is tar files of up to about `shard_mb` megabytes with FLAC of `piece`
+    seconds, to be read in streams from any place; all else is as with a store.
 
     A script that calls it needs `if __name__ == "__main__":`, as with all processes that spawn.
 
@@ -69,46 +71,55 @@ def prepare(
         raise ConfigError(f"workers is {workers}; expected at least 1")
     if level is not None and not -60 <= level <= 0:
         raise ConfigError(f"level is {level} dB; expected -60 to 0 dB of full scale")
+    form, cut = STORE, None
+    if shards:
+        form, cut = SHARDS, piece_samples(piece, shard_mb, sample_rate)
     assign_splits([], valid, test, seed)
     found = scan(folder)
-    _check_output(folder, output)
+    _check_output(folder, output, form)
+    conversion = [CONVERSION, sample_rate, level, dataclasses.asdict(limits)]
     settings = {
-        "format": FORMAT,
-        "version": VERSION,
+        "format": form.format,
+        "version": form.version,
         "sample_rate": sample_rate,
         "valid": valid,
         "test": test,
         "seed": seed,
         "level": level,
-        "conversion": _digest([CONVERSION, sample_rate, level, dataclasses.asdict(limits)]),
+        "conversion": _digest([*conversion, cut] if cut else conversion),
     }
+    if cut:
+        settings |= {"piece": cut, "shard_mb": shard_mb}
     workers = workers or available_cores()
     try:
-        return _prepare(found, output, settings, limits, workers, progress)
+        return _prepare(found, output, form, settings, limits, workers, progress)
     except OSError as error:
         if error.errno in (*FULL, *CLOSED):
             raise CorpusError(f"{output} can't be written: {why_not(error)}") from None
         raise
 
 
-def _check_output(folder: Path, output: Path) -> None:
-    """Raise `CorpusError` unless `output` is new, empty or a store, apart from the source."""
+def _check_output(folder: Path, output: Path, form: Form) -> None:
+    """Raise `CorpusError` unless `output` is new, empty or of a form, apart from the source."""
     source, target = folder.resolve(), output.resolve()
     if target == source or source in target.parents or target in source.parents:
-        raise CorpusError(f"{output} and {folder} lie in each other: choose a store outside")
+        raise CorpusError(f"{output} and {folder} lie in each other: choose a place outside")
     if not output.exists():
         return
     if not output.is_dir():
-        raise CorpusError(f"{output} is a file: choose a folder for the store")
-    if not any(output.iterdir()) or (output / PARTS_FOLDER).is_dir():
+        raise CorpusError(f"{output} is a file: choose a folder for the {form.name}")
+    other = STORE if form is SHARDS else SHARDS
+    begun = (output / PARTS_FOLDER).is_dir() and not (output / other.index).exists()
+    if begun or not any(output.iterdir()):
         return
     try:
-        settings = json.loads((output / STORE_FILE).read_text(encoding="utf-8"))
-        mine = isinstance(settings, dict) and settings.get("format") == FORMAT
+        settings = json.loads((output / form.index).read_text(encoding="utf-8"))
+        mine = isinstance(settings, dict) and settings.get("format") == form.format
     except (OSError, ValueError, RecursionError):
         mine = False
     if not mine:
-        raise CorpusError(f"{output} holds something else than a store: choose a new folder")
+        what = "a store" if form is STORE else "shards"
+        raise CorpusError(f"{output} holds something else than {what}: choose a new folder")
 
 
 def _digest(values: list[Any]) -> str:
@@ -118,6 +129,7 @@ def _digest(values: list[Any]) -> str:
 def _prepare(
     found: Scan,
     output: Path,
+    form: Form,
     settings: dict[str, Any],
     limits: Limits,
     workers: int,
@@ -135,11 +147,12 @@ def _prepare(
         return _digest([sha256, PurePosixPath(path).suffix.lower(), settings["conversion"]])
 
     keys = {path: key(path, sha256) for path, sha256 in hashes.items()}
-    pieces = known_pieces(output, lambda entry: key(entry.path, entry.sha256), settings)
+    pieces = form.known(output, lambda entry: key(entry.path, entry.sha256), settings)
     folder, rate, level = output / PARTS_FOLDER, settings["sample_rate"], settings["level"]
+    cut = settings.get("piece")
     # The first path of equal contents is the one that is converted, whatever the order of hashing.
     todo = {
-        keys[source.path]: Task(source, folder / keys[source.path], rate, limits, level)
+        keys[source.path]: Task(source, folder / keys[source.path], rate, limits, level, cut)
         for source in reversed(found.sources)
         if keys.get(source.path) not in pieces and source.path in keys
     }
@@ -151,7 +164,7 @@ def _prepare(
     tasks = sorted(todo.values(), key=lambda task: (-task.size, task.source.path))
     bar = Progress("converting", tasks, progress)
     for task, part in run_processes(convert, tasks, workers, bar):
-        pieces[task.part.name] = Piece(part, task.samples)
+        pieces[task.part.name] = form.made(task, part)
 
     kept: list[tuple[Source, Piece]] = []
     first: dict[str, str] = {}
@@ -173,8 +186,9 @@ def _prepare(
     silent = {key: reason for key, reason in used.items() if reason and is_silent(reason)}
     settings = settings | {"silent": silent}
     samples = {source.path: piece for source, piece in kept}
-    changed = assemble(output, entries, samples, settings)
-    return PrepareReport(output, rate, found.domains, entries, skipped, unchanged=not changed)
+    changed = form.assemble(output, entries, samples, settings)
+    unchanged = not changed
+    return PrepareReport(output, rate, found.domains, entries, skipped, unchanged, form.name)
 
 
 def _try_hash(source: Source) -> str | None:

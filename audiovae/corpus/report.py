@@ -26,6 +26,8 @@ class PrepareReport:
     """(path relative to the source folder, reason) of each file left out, sorted."""
     unchanged: bool = False
     """Whether the store was finished before, with the same recordings."""
+    form: str = "store"
+    """Or `shards`."""
 
     @property
     def hours(self) -> dict[str, float]:
@@ -49,12 +51,15 @@ class PrepareReport:
         lines.append(f"{'total':<{width}}{sum(self.hours.values()):>10.3f}{cells}")
         for domain, hours in self.hours.items():
             if not hours:
-                lines.append(f"domain {domain} has no usable recording and is not in the store")
+                where = f"not in the {self.form}"
+                lines.append(f"domain {domain} has no usable recording and is {where}")
             elif not counts[domain, "valid"]:
                 lines.append(f"domain {domain} has no recording for validation: add another one")
         lines += self._left_out()
-        end = "was there already and is unchanged" if self.unchanged else "is ready"
-        lines.append(f"store {self.store} {end}")
+        many = self.form == "shards"
+        there = "were there already and are" if many else "was there already and is"
+        end = f"{there} unchanged" if self.unchanged else "are ready" if many else "is ready"
+        lines.append(f"{self.form} {self.store} {end}")
         return printable("\n".join(lines))
 
     def _left_out(self) -> list[str]:

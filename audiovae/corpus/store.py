@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
 from collections.abc import Iterable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -51,6 +52,11 @@ class Recordings:
             known = ", ".join(self.domains)
             raise CorpusError(f"no domain {domain!r} here; the domains are {known}")
         return [e for e in self._entries[domain] if split is None or e.split == split]
+
+    def loudness(self, domains: Iterable[str]) -> float:
+        """Return the median level of domains' training recordings in dB, NaN where unknown."""
+        levels = sorted(e.loudness for d in domains for e in self.entries(d, "train"))
+        return levels[len(levels) // 2] if levels else math.nan
 
     def hours(self, domain: str, split: Split | str | None = None) -> float:
         """Return the hours of audio of a domain, of one split or of all."""

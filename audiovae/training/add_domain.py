@@ -10,15 +10,18 @@ from typing import Any
 
 import torch
 
+from audiovae.corpus.kinds import Corpus, open_corpus
 from audiovae.corpus.manifest import valid_domain
 from audiovae.corpus.prepare import prepare
-from audiovae.corpus.store import FilesStore, Store
+from audiovae.corpus.shards import INDEX_FILE
+from audiovae.corpus.sources import is_remote
+from audiovae.corpus.store import STORE_FILE, Store
 from audiovae.errors import CorpusError, UserError
 from audiovae.model.autoencoder import AudioVAE
 from audiovae.training.autoencoder import VAETask
 from audiovae.training.loop import Budget, run_task
 from audiovae.training.optimise import pick_device
-from audiovae.training.start import hear_ceilings, machine, open_corpus
+from audiovae.training.start import hear_ceilings, machine
 
 ROWS = 12
 """Clips in a step: all of one domain."""
@@ -42,7 +45,7 @@ def add_domain(
     """Train a decoder for a new domain and write the model with it; repeat the call to resume.
 
     Args:
-        source: a folder of recordings of the domain, or a store that has it.
+        source: a folder of recordings of the domain, or a store or shards that have it.
         name: of the domain.
         model: a trained model; it is not changed.
         output: checkpoint folder to write; a folder `.NAME.run` beside it holds the training.
@@ -68,7 +71,7 @@ def add_domain(
     if output.exists() and not (output / "config.json").is_file():
         raise UserError(f"{output} exists and is no checkpoint: choose another output folder")
     work = output.with_name(f".{output.name}.run")
-    corpus = _corpus(Path(source), name, work, model, progress)
+    corpus = _corpus(source, name, work, model, progress)
     settings = dataclasses.replace(
         model.config.training, seed=seed, rows=ROWS, pairing="none", accumulate=1,
         translated_share=0.0 if model.config.speaks else TRANSLATED, translated_ramp=0.0,
@@ -111,17 +114,16 @@ def add_domain(
     return {**summary, "start": origin, "output": str(output), "domain": name}
 
 
-def _corpus(
-    source: Path, name: str, work: Path, model: AudioVAE, progress: bool
-) -> Store | FilesStore:
-    """Return a store that has the domain: `source` itself, or one prepared from its files."""
-    sample_rate = model.config.audio.sample_rate
-    if not source.is_dir():
+def _corpus(place: str | Path, name: str, work: Path, model: AudioVAE, progress: bool) -> Corpus:
+    """Return a corpus that has the domain: `place` itself, or a store of the files in it."""
+    sample_rate, source = model.config.audio.sample_rate, Path(place)
+    remote = is_remote(place)
+    if not remote and not source.is_dir():
         raise CorpusError(f"no folder of recordings or store at {source}")
-    if (source / "store.json").is_file():
-        store = open_corpus(source, sample_rate)
+    if remote or any((source / index).is_file() for index in (STORE_FILE, INDEX_FILE)):
+        store = open_corpus(place, sample_rate)
         if name not in store.domains:
-            raise CorpusError(f"{source} has no domain {name!r}; it has {', '.join(store.domains)}")
+            raise CorpusError(f"{place} has no domain {name!r}; it has {', '.join(store.domains)}")
         return store
     # As loud as what the encoder was trained on.
     level = min(max(model.statistics.loudness, -60.0), 0.0)

@@ -11,8 +11,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor, nn
 
-from audiovae.corpus.loader import Loader
-from audiovae.corpus.store import FilesStore, Store
+from audiovae.corpus.kinds import AnyLoader, Corpus, make_loader
 from audiovae.model.autoencoder import AudioVAE, Output
 from audiovae.model.precision import autocast
 from audiovae.training.confusion import Confusion
@@ -47,7 +46,7 @@ class VAETask:
     def __init__(
         self,
         model: AudioVAE,
-        store: Store | FilesStore,
+        store: Corpus,
         *,
         targets: list[str] | None = None,
         sources: list[str] | None = None,
@@ -66,7 +65,7 @@ class VAETask:
         self.voices = VoiceLoss(self.config.audio).to(self.device) if voiced else None
         self.loader = self._loader("train", self.targets)
         self.feed = Feed(self.config, self.loader, self.targets, self.sources)
-        heard = [d for d in self.targets if store.entries(d, "valid")]
+        heard = [d for d in self.targets if store.hours(d, "valid")]
         self.validation = None
         if heard:
             valid = self._loader("valid", heard)
@@ -94,11 +93,11 @@ class VAETask:
         """Seconds in a clip."""
         return self.config.clip_samples / self.config.audio.sample_rate
 
-    def _loader(self, split: str, domains: list[str]) -> Loader:
+    def _loader(self, split: str, domains: list[str]) -> AnyLoader:
         settings = self.config.training
         if self.aligned:
             domains = sorted({*domains, *self.sources})
-        loader = Loader(
+        return make_loader(
             self.store,
             domains=domains,
             split=split,
@@ -109,11 +108,11 @@ class VAETask:
             reader=settings.reader,
             device=self.device,
             # All processes hear the same held-out clips.
-            row_offset=rank() * settings.rows if split == "train" else 0,
-            processes=ranks(),
+            rank=rank() if split == "train" else 0,
+            world=ranks() if split == "train" else 1,
+            streams=settings.streams,
+            shuffle=settings.shuffle,
         )
-        loader.check()
-        return loader
 
     def groups(self) -> list[tuple[list[nn.Parameter], float]]:
         """Return what trains, with the peak learning rate of each group.

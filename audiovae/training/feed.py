@@ -12,7 +12,7 @@ from torch import Tensor
 from audiovae.audio.augment import Augment, mix_seed
 from audiovae.config import Config, TrainingConfig
 from audiovae.corpus.crops import Turns
-from audiovae.corpus.loader import Loader
+from audiovae.corpus.kinds import AnyLoader
 from audiovae.model.autoencoder import AudioVAE
 from audiovae.training.objective import ramp
 
@@ -87,7 +87,7 @@ class Feed:
     """
 
     def __init__(
-        self, config: Config, loader: Loader, targets: Sequence[str], sources: Sequence[str]
+        self, config: Config, loader: AnyLoader, targets: Sequence[str], sources: Sequence[str]
     ) -> None:
         self.config, self.loader, settings = config, loader, config.training
         self.sources = list(sources)

@@ -14,6 +14,7 @@ from torch import Tensor
 
 from audiovae.config import Config, NotesConfig
 from audiovae.corpus.crops import mix
+from audiovae.corpus.kinds import open_recordings
 from audiovae.corpus.store import FilesStore, Store
 from audiovae.errors import UserError
 from audiovae.model.autoencoder import AudioVAE
@@ -27,7 +28,7 @@ from audiovae.training.loop import Budget, run_task
 from audiovae.training.objective import total
 from audiovae.training.optimise import OneNetwork, pick_device
 from audiovae.training.scores import Piece, find_pieces, read_notes
-from audiovae.training.start import machine, open_corpus
+from audiovae.training.start import machine
 
 SETTINGS: dict[str, Any] = {
     **{"rows": 8, "clip": 3.0, "learning_rate": 2e-3, "warmup_steps": 100, "ema": 0.998},
@@ -213,7 +214,7 @@ def train_notes(
     if output.exists() and not (output / "config.json").is_file():
         raise UserError(f"{output} exists and is no checkpoint: choose another output folder")
     work = output.with_name(f".{output.name}.run")
-    corpus = open_corpus(store, model.config.audio.sample_rate)
+    corpus = open_recordings(store, model.config.audio.sample_rate)
     grown = copy.deepcopy(model).to(place).requires_grad_(False)
     training = dataclasses.replace(model.config.training, seed=seed, **SETTINGS)
     objective = dataclasses.replace(model.config.objective, confusion="none", agreement_weight=0.0)

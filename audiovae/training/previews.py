@@ -8,7 +8,7 @@ import torch
 from torch import nn
 
 from audiovae.audio.files import write
-from audiovae.corpus.loader import Loader
+from audiovae.corpus.kinds import AnyLoader
 from audiovae.metrics.pictures import draw_spectrograms
 from audiovae.model.autoencoder import AudioVAE
 
@@ -22,7 +22,7 @@ TARGETS = 8
 
 @torch.no_grad()
 def draw_previews(
-    model: AudioVAE, loader: Loader, domains: list[str], folder: Path, vocoder: nn.Module | None
+    model: AudioVAE, loader: AnyLoader, domains: list[str], folder: Path, vocoder: nn.Module | None
 ) -> None:
     """Write source, reconstruction and transfers of a fixed held-out clip, and their pictures."""
     rate = model.config.audio.sample_rate

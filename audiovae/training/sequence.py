@@ -13,13 +13,14 @@ from torch import Tensor
 
 from audiovae.audio.augment import mix_seed
 from audiovae.config import Config
+from audiovae.corpus.kinds import open_recordings
 from audiovae.errors import UserError
 from audiovae.model.sequence import SequencePrior, SequenceShape
 from audiovae.model.weights import SEQUENCE, load_model, pack, unpack, write_sequence
 from audiovae.training.levels import Levels, autoregressive_nats, hear_levels, standard_nats
 from audiovae.training.loop import Budget, run_task
 from audiovae.training.optimise import OneNetwork, pick_device
-from audiovae.training.start import checkpoint_folder, machine, open_corpus
+from audiovae.training.start import checkpoint_folder, machine
 
 SETTINGS: dict[str, Any] = {
     **{"learning_rate": 3e-3, "warmup_steps": 100, "weight_decay": 0.01, "ema": 0.995},
@@ -143,7 +144,7 @@ def fit_prior(
     budget = Budget(10 if minutes is None and steps is None else minutes, None, steps)
     place = pick_device(device)
     trained = load_model(source).to(place)
-    corpus = open_corpus(store, trained.config.audio.sample_rate)
+    corpus = open_recordings(store, trained.config.audio.sample_rate)
     work = output.with_name(f".{output.name}.prior")
     sizes = {"state": state, "hidden": hidden}
     shape, heard = hear_levels(trained, corpus, seed, work / "z.safetensors", sizes, progress)

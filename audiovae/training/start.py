@@ -13,8 +13,8 @@ from torch import nn
 
 from audiovae.audio.features import LogMel
 from audiovae.config import AudioConfig, Config, VocoderConfig
-from audiovae.corpus.loader import Loader
-from audiovae.corpus.store import FilesStore, Store
+from audiovae.corpus.kinds import AnyLoader, Corpus, make_loader
+from audiovae.corpus.store import Store
 from audiovae.errors import CheckpointError, ConfigError, CorpusError
 from audiovae.metrics.pitch import pitch_range
 from audiovae.model.autoencoder import AudioVAE, Statistics
@@ -39,25 +39,7 @@ CEILING_STEPS = 32
 CEILING_QUANTILE = 0.999
 
 
-def open_corpus(path: str | Path, sample_rate: int) -> Store | FilesStore:
-    """Open a store, or a folder of domain folders. Raises `CorpusError` at another sample rate."""
-    path = Path(path)
-    if not path.is_dir():
-        raise CorpusError(f"no store or folder at {path}; make one with `audiovae prepare`")
-    store = (
-        Store.open(path)
-        if (path / "store.json").is_file()
-        else FilesStore(path, sample_rate=sample_rate)
-    )
-    if store.sample_rate != sample_rate:
-        raise CorpusError(
-            f"{path} holds audio at {store.sample_rate} Hz and the config asks for {sample_rate}: "
-            f"prepare it with --sample-rate {sample_rate}, or set audio.sample_rate"
-        )
-    return store
-
-
-def pick_domains(store: Store | FilesStore, domains: list[str] | None) -> list[str]:
+def pick_domains(store: Corpus, domains: list[str] | None) -> list[str]:
     """Return the domains that get a decoder, sorted. Raises `CorpusError` on an unknown one."""
     for domain in domains or []:
         if domain not in store.domains:
@@ -66,7 +48,7 @@ def pick_domains(store: Store | FilesStore, domains: list[str] | None) -> list[s
     return sorted(set(domains or store.domains))
 
 
-def measure(store: Store | FilesStore, config: Config, domains: list[str]) -> Statistics:
+def measure(store: Corpus, config: Config, domains: list[str]) -> Statistics:
     """Measure mean and deviation of each mel band, and the median loudness, on training clips."""
     loader = _sampler(store, config, domains)
     logmel = LogMel(config.audio)
@@ -78,21 +60,20 @@ def measure(store: Store | FilesStore, config: Config, domains: list[str]) -> St
         frames.append(logmel(clips[-1]))
     values = torch.cat(frames)
     mean, std = values.mean(dim=(0, 2)), values.std(dim=(0, 2)).clamp_min(0.5)
-    loudness = sorted(e.loudness for d in domains for e in store.entries(d, "train"))
-    if math.isnan(loudness[0]):
-        # A folder without a store: its loudness is that of the clips.
+    loudness = store.loudness(domains)
+    if math.isnan(loudness):
+        # Nobody listened to whole recordings before: the loudness is that of the clips.
         power = torch.cat(clips).square().mean(dim=1)
-        loudness = sorted((10 * torch.log10(power + 1e-10)).tolist())
+        levels = sorted((10 * torch.log10(power + 1e-10)).tolist())
+        loudness = levels[len(levels) // 2]
     return Statistics(
         tuple(round(float(v), 4) for v in mean),
         tuple(round(float(v), 4) for v in std),
-        round(loudness[len(loudness) // 2], 2),
+        round(loudness, 2),
     )
 
 
-def hear_ranges(
-    store: Store | FilesStore, config: Config, domains: list[str]
-) -> dict[str, list[float]]:
+def hear_ranges(store: Corpus, config: Config, domains: list[str]) -> dict[str, list[float]]:
     """Return the range of pitches heard in each domain's clips: low and high MIDI number."""
     loader = _sampler(store, config, domains)
     batches = [loader.batch(step) for step in range(STATISTICS_STEPS)]
@@ -116,7 +97,7 @@ def speed_up(model: AudioVAE) -> None:
 
 
 @torch.no_grad()
-def hear_ceilings(model: AudioVAE, store: Store | FilesStore, domains: list[str]) -> None:
+def hear_ceilings(model: AudioVAE, store: Corpus, domains: list[str]) -> None:
     """Set the ceiling of each domain's decoder: what is exceeded in a thousandth of its frames.
 
     Decoders that give samples have no bands to hold.
@@ -152,21 +133,18 @@ def hear_clips(model: AudioVAE, clips: torch.Tensor, domains: list[str], *, froz
     hear_spans(model, clips, domains, common=not (frozen and is_heard(model.encoder)))
 
 
-def _sampler(store: Store | FilesStore, config: Config, domains: list[str]) -> Loader:
+def _sampler(store: Corpus, config: Config, domains: list[str]) -> AnyLoader:
     """Return a loader of training clips that training itself will not draw."""
-    loader = Loader(
+    return make_loader(
         store,
         domains=domains,
         split="train",
         rows=2,
         clip_samples=config.clip_samples,
         seed=config.training.seed + 1,
-        pairing="none",
-        reader="files" if isinstance(store, FilesStore) else "memmap",
-        device="cpu",
+        reader="memmap" if isinstance(store, Store) else "auto",
+        shuffle=config.training.shuffle,
     )
-    loader.check()
-    return loader
 
 
 def start_model(

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any, Literal, get_args
 
 from audiovae.config import Config
+from audiovae.corpus.kinds import open_corpus
 from audiovae.errors import ConfigError
 from audiovae.training.autoencoder import VAETask
 from audiovae.training.loop import Budget, run_task
@@ -17,7 +18,6 @@ from audiovae.training.start import (
     history,
     machine,
     measure,
-    open_corpus,
     pick_domains,
     speed_up,
     start_model,
@@ -95,7 +95,8 @@ def train(
     its own, and a step is that of one process with the rows of all. The first one writes the run.
 
     Args:
-        store: a corpus store, or a folder of domain folders to read without one.
+        store: a corpus store, shards (a folder, a URL or `pipe:COMMAND`), or a folder of domain
+            folders to read without either.
         run: folder of the run; `run/checkpoint` is the model.
         config: settings.
         domains: those that get a decoder; all of the store when left out. With

@@ -7,7 +7,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from audiovae.corpus.loader import Loader
+from audiovae.corpus.kinds import AnyLoader
 from audiovae.metrics import probe as probes
 from audiovae.model.autoencoder import AudioVAE
 from audiovae.model.latent import DiagonalGaussian
@@ -27,7 +27,7 @@ class Validation:
     """Figures of a model on fixed clips of held-out recordings."""
 
     def __init__(
-        self, model: AudioVAE, likelihood: Likelihood, loader: Loader, targets: list[str]
+        self, model: AudioVAE, likelihood: Likelihood, loader: AnyLoader, targets: list[str]
     ) -> None:
         self.model, self.likelihood, self.loader = model, likelihood, loader
         self.targets = targets

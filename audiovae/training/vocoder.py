@@ -12,7 +12,7 @@ from torch import Tensor
 
 from audiovae.audio.features import LogMel
 from audiovae.config import Config
-from audiovae.corpus.store import FilesStore, Store
+from audiovae.corpus.kinds import Corpus, open_corpus
 from audiovae.errors import ConfigError
 from audiovae.model.autoencoder import AudioVAE
 from audiovae.model.critics import (
@@ -35,7 +35,6 @@ from audiovae.training.start import (
     load_vocoder,
     machine,
     measure,
-    open_corpus,
 )
 from audiovae.training.vocoder_feed import VocoderFeed
 from audiovae.training.vocoder_losses import LinkLoss
@@ -52,7 +51,7 @@ class VocoderTask:
     def __init__(
         self,
         vocoder: LinkedVocoder,
-        store: Store | FilesStore,
+        store: Corpus,
         config: Config,
         model: AudioVAE | None = None,
     ) -> None:

@@ -8,8 +8,7 @@ from torch import Tensor
 from audiovae.audio.augment import Augment, mix_seed
 from audiovae.audio.features import LogMel
 from audiovae.config import Config
-from audiovae.corpus.loader import Loader
-from audiovae.corpus.store import FilesStore, Store
+from audiovae.corpus.kinds import Corpus, make_loader
 from audiovae.errors import ConfigError
 from audiovae.model.autoencoder import AudioVAE
 from audiovae.model.precision import autocast
@@ -33,7 +32,7 @@ class VocoderFeed:
 
     def __init__(
         self,
-        store: Store | FilesStore,
+        store: Corpus,
         config: Config,
         split: str,
         logmel: LogMel,
@@ -50,7 +49,7 @@ class VocoderFeed:
                     f"the model plays {', '.join(model.domains) or 'nothing'} and the store has "
                     f"{', '.join(store.domains)}: give a model with a domain of the store"
                 )
-        self.loader = Loader(
+        self.loader = make_loader(
             store,
             domains=store.domains,
             split=split,
@@ -60,8 +59,9 @@ class VocoderFeed:
             pairing="aligned" if self.aligned else "none",
             reader=config.training.reader,
             device=logmel.window.device,
+            streams=config.training.streams,
+            shuffle=config.training.shuffle,
         )
-        self.loader.check()
 
     def clips(self, step: int, augmented: bool) -> tuple[Tensor, Tensor]:
         """Return frames `(rows, n_mels, frame)` and sounds `(rows, sample)` of a step."""

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Annotated
 
 from tyro.conf import Positional, arg
@@ -15,8 +14,8 @@ from audiovae.verbs.options import Common, Plain, Report
 class Info:
     """Say what a model, run, store or sound file is."""
 
-    path: Positional[Annotated[Path | None, arg(metavar="PATH")]] = None
-    """The shipped model when left out."""
+    path: Positional[Annotated[str | None, arg(metavar="PATH")]] = None
+    """The shipped model when left out; shards may be a URL."""
 
     common: Plain = field(default_factory=Common)
 

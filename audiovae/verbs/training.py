@@ -27,17 +27,19 @@ from audiovae.verbs.options import (
     WithModel,
 )
 
+Corpus = Positional[Annotated[str, arg(metavar="PATH")]]
+
 
 @dataclass(kw_only=True)
 class Prepare:
-    """Turn a folder with a folder of recordings for each domain into a store to train on."""
+    """Turn a folder with a folder of recordings for each domain into a store or shards."""
 
     folder: Positional[Path]
     """Folder of domain folders."""
     output: Output
-    """The store to make; over an unfinished one the work goes on."""
+    """What to make; over an unfinished one the work goes on."""
     sample_rate: int = 44_100
-    """Of the store, in hertz."""
+    """Of the samples, in hertz."""
     workers: Whole = None
     """Processes; one a core when left out."""
     valid: float = 0.1
@@ -48,13 +50,26 @@ class Prepare:
     """Of the split."""
     level: Number = None
     """Loudness (RMS) to bring each recording to, in dB of full scale; as it is when left out."""
+    shards: bool = False
+    """Tar files to read in streams, from any place, instead of a store to map into memory."""
+    shard_mb: float = 256
+    """Most megabytes of a shard, about."""
+    piece: float = 30.0
+    """Seconds of the pieces that recordings are cut into, in shards."""
 
     common: Plain = field(default_factory=Common)
 
     def run(self) -> Report:
-        """Prepare the store."""
+        """Prepare."""
+        from audiovae.corpus.adopt import has_foreign_shards, index_shards
         from audiovae.corpus.prepare import prepare
 
+        if self.shards and self.output == self.folder and has_foreign_shards(self.folder):
+            from audiovae.apps.info import as_lines, describe_shards
+
+            index_shards(self.folder, self.sample_rate)
+            facts = describe_shards(self.folder)
+            return Report(as_lines(facts), facts)
         report = prepare(
             self.folder,
             self.output,
@@ -64,6 +79,9 @@ class Prepare:
             test=self.test,
             seed=self.seed,
             level=self.level,
+            shards=self.shards,
+            shard_mb=self.shard_mb,
+            piece=self.piece,
         )
         skipped = [{"path": path, "reason": reason} for path, reason in report.skipped]
         facts = {"store": report.store, "recordings": len(report.entries), "skipped": skipped}
@@ -83,8 +101,8 @@ def _trained(summary: dict[str, Any]) -> Report:
 class Train:
     """Train an encoder and a decoder for each domain; the same command resumes."""
 
-    store: Positional[Path]
-    """A store, or a folder of domain folders."""
+    store: Corpus
+    """A store, a folder of domain folders, or shards: their folder, URL or pipe:COMMAND."""
     output: Output
     """The run: RUN/checkpoint is the model, RUN/previews has sounds and pictures."""
     domains: Names = field(default_factory=list)
@@ -109,8 +127,8 @@ class Train:
 class TrainVocoder:
     """Train what turns log-mel frames into sound; the same command resumes."""
 
-    store: Positional[Path]
-    """A store, or a folder of domain folders."""
+    store: Corpus
+    """A store, a folder of domain folders, or shards: their folder, URL or pipe:COMMAND."""
     output: Output
     """The run: RUN/checkpoint holds the vocoder."""
     model: Place = None
@@ -132,8 +150,8 @@ class TrainVocoder:
 class AddDomain:
     """Teach a trained model one more domain: the encoder stays, one decoder is new."""
 
-    folder: Positional[Path]
-    """Recordings of the domain, or a store that has it."""
+    folder: Corpus
+    """Recordings of the domain, or a store or shards that have it."""
     name: str
     """Of the domain."""
     output: Output
