@@ -147,6 +147,13 @@ class Loader:
         wanted = set(domains)
         return [i for i, ring in enumerate(self.rings) if ring.domain in wanted]
 
+    def close(self) -> None:
+        """End the thread that cuts ahead; a batch after it begins anew."""
+        self._pending = None
+        if self._executor is not None:
+            self._executor.shutdown(cancel_futures=True)
+        self._executor = None
+
     def _take(self, step: int, chosen: list[int]) -> Tensor:
         """Return the clips of `step`, cut ahead if the thread was, and send it to the next."""
         if self.reader == "resident":

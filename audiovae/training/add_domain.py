@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import copy
 import dataclasses
 import hashlib
@@ -73,7 +74,7 @@ def add_domain(
     work = output.with_name(f".{output.name}.run")
     corpus = _corpus(source, name, work, model, progress)
     settings = dataclasses.replace(
-        model.config.training, seed=seed, rows=ROWS, pairing="none", accumulate=1,
+        model.config.training, seed=seed, rows=ROWS, pairing="none", reader="auto", accumulate=1,
         translated_share=0.0 if model.config.speaks else TRANSLATED, translated_ramp=0.0,
     )  # fmt: skip
     objective = dataclasses.replace(model.config.objective, confusion="none", agreement_weight=0.0)
@@ -95,16 +96,17 @@ def add_domain(
     facts = {"seed": seed, "machine": machine(place), "data": corpus.fingerprint}
     task.describe(work, recipe="add-domain", **facts)
     fingerprint = hashlib.sha256(f"{corpus.fingerprint} {model.domains} {origin}".encode())
-    summary = run_task(
-        task,
-        work / "run",
-        config,
-        budget=budget,
-        fingerprint=fingerprint.hexdigest(),
-        domains=[name],
-        device=place,
-        progress=progress,
-    )
+    with contextlib.closing(task):
+        summary = run_task(
+            task,
+            work / "run",
+            config,
+            budget=budget,
+            fingerprint=fingerprint.hexdigest(),
+            domains=[name],
+            device=place,
+            progress=progress,
+        )
     task.average.swap()
     grown.config = model.config
     grown.provenance = copy.deepcopy(model.provenance)

@@ -114,6 +114,12 @@ class VAETask:
             shuffle=settings.shuffle,
         )
 
+    def close(self) -> None:
+        """Let go of the files and threads that clips are read by; a batch takes them anew."""
+        self.loader.close()
+        if self.validation is not None:
+            self.validation.loader.close()
+
     def groups(self) -> list[tuple[list[nn.Parameter], float]]:
         """Return what trains, with the peak learning rate of each group.
 

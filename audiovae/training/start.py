@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import math
 from importlib import resources
@@ -13,7 +14,7 @@ from torch import nn
 
 from audiovae.audio.features import LogMel
 from audiovae.config import AudioConfig, Config, VocoderConfig
-from audiovae.corpus.kinds import AnyLoader, Corpus, make_loader
+from audiovae.corpus.kinds import Corpus, make_loader
 from audiovae.corpus.store import Store
 from audiovae.errors import CheckpointError, ConfigError, CorpusError
 from audiovae.metrics.pitch import pitch_range
@@ -50,12 +51,10 @@ def pick_domains(store: Corpus, domains: list[str] | None) -> list[str]:
 
 def measure(store: Corpus, config: Config, domains: list[str]) -> Statistics:
     """Measure mean and deviation of each mel band, and the median loudness, on training clips."""
-    loader = _sampler(store, config, domains)
     logmel = LogMel(config.audio)
     frames: list[torch.Tensor] = []
     clips: list[torch.Tensor] = []
-    for step in range(STATISTICS_STEPS):
-        batch = loader.batch(step)
+    for batch in _sample(store, config, domains, STATISTICS_STEPS):
         clips.append(torch.cat(list(batch.values())))
         frames.append(logmel(clips[-1]))
     values = torch.cat(frames)
@@ -75,8 +74,7 @@ def measure(store: Corpus, config: Config, domains: list[str]) -> Statistics:
 
 def hear_ranges(store: Corpus, config: Config, domains: list[str]) -> dict[str, list[float]]:
     """Return the range of pitches heard in each domain's clips: low and high MIDI number."""
-    loader = _sampler(store, config, domains)
-    batches = [loader.batch(step) for step in range(STATISTICS_STEPS)]
+    batches = _sample(store, config, domains, STATISTICS_STEPS)
     ranges = {}
     for domain in domains:
         audio = torch.cat([batch[domain].flatten() for batch in batches]).numpy()
@@ -106,9 +104,8 @@ def hear_ceilings(model: AudioVAE, store: Corpus, domains: list[str]) -> None:
     decoders = {domain: decoder for domain, decoder in of if isinstance(decoder, LogMelDecoder)}
     if not decoders:
         return
-    loader = _sampler(store, model.config, domains)
     logmel = LogMel(model.config.audio)
-    batches = [loader.batch(step) for step in range(CEILING_STEPS)]
+    batches = _sample(store, model.config, domains, CEILING_STEPS)
     for domain, decoder in decoders.items():
         frames = logmel(torch.cat([batch[domain] for batch in batches])).to(model.device)
         heard = model.normalised(frames).transpose(1, 2).flatten(0, 1)
@@ -133,9 +130,11 @@ def hear_clips(model: AudioVAE, clips: torch.Tensor, domains: list[str], *, froz
     hear_spans(model, clips, domains, common=not (frozen and is_heard(model.encoder)))
 
 
-def _sampler(store: Corpus, config: Config, domains: list[str]) -> AnyLoader:
-    """Return a loader of training clips that training itself will not draw."""
-    return make_loader(
+def _sample(
+    store: Corpus, config: Config, domains: list[str], steps: int
+) -> list[dict[str, torch.Tensor]]:
+    """Return batches of training clips that training itself will not draw."""
+    loader = make_loader(
         store,
         domains=domains,
         split="train",
@@ -145,6 +144,8 @@ def _sampler(store: Corpus, config: Config, domains: list[str]) -> AnyLoader:
         reader="memmap" if isinstance(store, Store) else "auto",
         shuffle=config.training.shuffle,
     )
+    with contextlib.closing(loader):
+        return [loader.batch(step) for step in range(steps)]
 
 
 def start_model(

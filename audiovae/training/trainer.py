@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from pathlib import Path
 from typing import Any, Literal, get_args
 
@@ -123,15 +124,16 @@ def train(
         task = make_task(store, run, config, domains=domains, init=init, device=place)
         if strategy == "fsdp2":
             task.shard()
-        return run_task(
-            task,
-            Path(run),
-            config,
-            budget=budget,
-            fingerprint=task.store.fingerprint,
-            domains=task.targets,
-            device=task.device,
-            progress=progress,
-            track=track,
-            strategy=strategy,
-        )
+        with contextlib.closing(task):
+            return run_task(
+                task,
+                Path(run),
+                config,
+                budget=budget,
+                fingerprint=task.store.fingerprint,
+                domains=task.targets,
+                device=task.device,
+                progress=progress,
+                track=track,
+                strategy=strategy,
+            )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import copy
 import dataclasses
 from pathlib import Path
@@ -72,6 +73,11 @@ class VocoderTask:
     def describe(self, run: Path, **facts: Any) -> None:
         """Set where checkpoints go and what they say of their origin."""
         self.run, self.facts = run, facts
+
+    def close(self) -> None:
+        """Let go of the files and threads that clips are read by."""
+        for feed in self.feeds.values():
+            feed.loader.close()
 
     def begin(self, steps: int) -> None:
         """Put weights back to their start and build optimisers for `steps`."""
@@ -228,14 +234,15 @@ def train_vocoder(
         hours={d: round(corpus.hours(d), 2) for d in corpus.domains},
         **history(init),
     )
-    return run_task(
-        task,
-        run,
-        config,
-        budget=budget,
-        fingerprint=corpus.fingerprint,
-        domains=corpus.domains,
-        device=place,
-        progress=progress,
-        track=track,
-    )
+    with contextlib.closing(task):
+        return run_task(
+            task,
+            run,
+            config,
+            budget=budget,
+            fingerprint=corpus.fingerprint,
+            domains=corpus.domains,
+            device=place,
+            progress=progress,
+            track=track,
+        )
