@@ -102,6 +102,8 @@ def test_what_is_no_source_is_told(folder: Path, tmp_path: Path) -> None:
     with pytest.raises(CorpusError, match=r"in 4 tries .*code 3: gone away"):
         code = "import sys; sys.stderr.write('gone away'); sys.exit(3)"
         Shards.open("pipe:" + shlex.join([sys.executable, "-c", code, "{}"]))
+    with pytest.raises(CorpusError, match=r"in 4 tries \(.*check the address and the conn"):
+        Shards.open("http://127.0.0.1:9/shards")
     (tmp_path / "tars").mkdir()
     (tmp_path / "tars/a.tar").touch()
     with pytest.raises(CorpusError, match=r"holds tar files and no shards\.json"):

@@ -67,6 +67,10 @@ class Source:
         try:
             return _Reading(self._open(file))
         except NEVER as error:
+            behind = error.__cause__
+            if behind is not None and not isinstance(behind, NEVER):
+                # fsspec says of a host that it can't reach that the file is not there.
+                raise Broken(_words(behind)) from None
             what = "is not there" if isinstance(error, FileNotFoundError) else _words(error)
             raise CorpusError(f"{self.name(file)} {what}: {self.mend}") from None
         except CorpusError:
@@ -237,7 +241,7 @@ class _Output:
         self._said.close()
 
 
-def _words(error: Exception) -> str:
+def _words(error: BaseException) -> str:
     """Return an error on one line."""
     if isinstance(error, OSError) and error.strerror:
         return error.strerror

@@ -8,6 +8,7 @@ import os
 import signal
 import subprocess
 import sys
+import tarfile
 import zipfile
 from dataclasses import dataclass
 from pathlib import Path
@@ -128,6 +129,9 @@ def check_whole(folder: Path) -> int:
             assert path.read_bytes().endswith(b"\n")
             for line in path.read_text("ascii").splitlines():
                 json.loads(line)
+        elif suffix == ".tar":
+            with tarfile.open(path) as archive:
+                assert all(len(archive.extractfile(m).read()) == m.size for m in archive)
         elif suffix in (".i16", ".crc32", ".md"):
             assert path.stat().st_size > 0
         else:

@@ -19,7 +19,7 @@ pytestmark = [pytest.mark.faults, needs_posix]
 NOBODY = 65534
 Wholes = Callable[[Verb], tuple[Ended, Path, object]]
 OF = {verb.name: verb for verb in VERBS}
-QUICK = [OF[name] for name in ("prepare", "transfer", "train-vocoder")]
+QUICK = [OF[name] for name in ("prepare", "prepare-shards", "transfer", "train-vocoder")]
 AT_NIGHT = int(os.environ.get("AUDIOVAE_KILLS", "0")) >= 200
 by_name = pytest.mark.parametrize("verb", VERBS, ids=lambda verb: verb.name)
 by_quick = pytest.mark.parametrize("verb", VERBS if AT_NIGHT else QUICK, ids=lambda verb: verb.name)

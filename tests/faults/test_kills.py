@@ -16,8 +16,9 @@ from worlds import FIRST, VERBS, Verb, make_world
 
 pytestmark = [pytest.mark.faults, needs_posix]
 SHARES = {
-    "prepare": 10,
-    "transfer": 9,
+    "prepare": 6,
+    "prepare-shards": 6,
+    "transfer": 7,
     "export": 4,
     "train": 4,
     "train-vocoder": 5,

@@ -126,6 +126,12 @@ VERBS = (
         f"prepare {{}}/music -o out --sample-rate {TINY_RATE} --workers 1 --level -20",
         every_byte,
     ),
+    Verb(
+        "prepare-shards",
+        f"prepare {{}}/music -o out --sample-rate {TINY_RATE} --workers 1 --shards --piece 1 "
+        "--shard-mb 0.02",
+        every_byte,
+    ),
     Verb("transfer", "transfer {}/music --to flute piano --model {}/model -o out", every_sound),
     Verb(
         "export",
