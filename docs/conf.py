@@ -50,6 +50,7 @@ OUTSIDE = {
         "scaling": "bench/scaling.md",
         "precision": "bench/precision.md",
         "wavenet-sampler": "bench/wavenet.md",
+        "streaming": "bench/streaming.md",
         "shipped-weights": "audiovae/weights/README.md",
         "causal-weights": "audiovae/weights_causal/README.md",
         "contributing": "CONTRIBUTING.md",

@@ -14,6 +14,8 @@ from conftest import DOMAINS, TINY_RATE, make_model, tiny_config
 
 import audiovae
 from audiovae.corpus.loader import Loader
+from audiovae.corpus.shard_loader import ShardLoader
+from audiovae.corpus.shards import Shards
 from audiovae.corpus.store import Store
 from audiovae.training.autoencoder import VAETask
 from audiovae.training.trainer import train
@@ -40,6 +42,22 @@ def store(tmp_path_factory: pytest.TempPathFactory) -> Path:
     (folder / "audio" / "groups.json").write_text(json.dumps(groups))
     audiovae.prepare(folder / "audio", folder / "store", sample_rate=TINY_RATE, valid=0.25)
     return folder / "store"
+
+
+def test_clips_of_shards_are_those_of_the_host(store: Path, tmp_path: Path) -> None:
+    music = store.parent / "audio"
+    audiovae.prepare(music, tmp_path / "shards", sample_rate=TINY_RATE, shards=True, shard_mb=0.1)
+    found = []
+    for device in ("cpu", "cuda"):
+        loader = ShardLoader(
+            Shards.open(tmp_path / "shards"), domains=list(DOMAINS), split="train", rows=3,
+            clip_samples=4096, seed=5, device=device,
+        )  # fmt: skip
+        batches = [torch.cat(list(loader.batch(step).values())) for step in range(8)]
+        assert all(batch.device.type == device for batch in batches)
+        found.append(torch.stack(batches).cpu())
+        loader.close()
+    assert torch.equal(*found)
 
 
 @pytest.mark.parametrize("pairing", ["none", "aligned"])

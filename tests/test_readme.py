@@ -21,6 +21,7 @@ LISTED = ("audiovae", "recipes", "data", "bench")
 HOW_TO = [
     "docs/first-instrument.md", "docs/add-instrument.md", "docs/embed-library.md", "docs/live.md",
     "docs/nn-tilde.md", "docs/daw.md", "docs/cluster.md", "docs/own-loop.md",
+    "docs/shards.md",
 ]  # fmt: skip
 PAGES = ["README.md", *HOW_TO]
 SLOW = ["docs/first-instrument.md", "docs/daw.md"]
