@@ -214,6 +214,7 @@ def test_settings_that_do_not_fit_are_one_line(noise: Shards, tmp_path: Path) ->
         ({"split": "exam"}, "split is 'exam'"),
         ({"rank": 2, "world": 2}, "rank is 2 of 2"),
         ({"shuffle": 0.0}, "shuffle above 0"),
+        ({"streams": 3}, "2 rows of a domain can't be dealt to 3 streams"),
         ({"domains": ["a", "a"]}, "each named once"),
         ({"domains": ["z"]}, "no domain 'z' here; the domains are a, b, c"),
     ]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+import importlib.util
 import io
 import itertools
 import json
@@ -28,11 +29,15 @@ from audiovae.corpus.shards import Shards
 from audiovae.corpus.store import Store
 from audiovae.errors import ConfigError, CorpusError
 
-webdataset = pytest.importorskip("webdataset")
+needs_webdataset = pytest.mark.skipif(
+    importlib.util.find_spec("webdataset") is None, reason="needs webdataset"
+)
 
 
 def read_all(url: str | list[str]) -> list[dict[str, Any]]:
     """Read shards by webdataset, which leaves their files for the garbage collector to close."""
+    import webdataset
+
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", ResourceWarning)
         found = list(webdataset.WebDataset(url, shardshuffle=False))
@@ -53,6 +58,7 @@ def samples(shards: Shards) -> dict[str, dict[int, np.ndarray]]:
     return found
 
 
+@needs_webdataset
 def test_webdataset_reads_in_shards_what_a_store_holds(tmp_path: Path) -> None:
     folder = make_folder(tmp_path / "in", "ab", 5, 3.0)
     save(folder / "a/loud.wav", tone(2, 300, level=2.0), subtype="FLOAT")
@@ -95,6 +101,7 @@ def test_pieces_are_no_splinters(frames: int) -> None:
     assert len(lengths) == 1 or min(lengths) >= 50
 
 
+@needs_webdataset
 def test_shards_have_one_size_and_names_for_braces(tmp_path: Path) -> None:
     folder = silent_noise(tmp_path / "in", "a", 40)
     shutil.move(folder / "a", folder / "ä {1,2}")
@@ -213,6 +220,8 @@ def test_another_form_and_wrong_settings_are_refused(tmp_path: Path) -> None:
 
 def write_foreign(folder: Path, name: str, sounds: list[np.ndarray], facts: object = None) -> None:
     """Write a shard by webdataset, whose samples have a sound, and facts where they are given."""
+    import webdataset
+
     folder.mkdir(parents=True, exist_ok=True)
     with webdataset.TarWriter(str(folder / name)) as writer:
         for number, sound in enumerate(sounds):
@@ -222,6 +231,7 @@ def write_foreign(folder: Path, name: str, sounds: list[np.ndarray], facts: obje
             writer.write(sample | ({} if facts is None else {"json": facts}))
 
 
+@needs_webdataset
 def test_shards_that_webdataset_wrote_are_read(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -247,6 +257,7 @@ def test_shards_that_webdataset_wrote_are_read(
     assert "violin" in capsys.readouterr().out
 
 
+@needs_webdataset
 def test_what_fits_no_corpus_is_told(tmp_path: Path) -> None:
     def refused(name: str, *arguments: object) -> str:
         folder = tmp_path / f"{len(list(tmp_path.iterdir()))}"

@@ -27,7 +27,10 @@ def has_foreign_shards(folder: Path) -> bool:
         return False
     if not (folder / INDEX_FILE).exists():
         return True
-    return "conversion" not in read_index(Source(str(folder)))[0]
+    try:
+        return "conversion" not in read_index(Source(str(folder)))[0]
+    except CorpusError:
+        return True
 
 
 def index_shards(folder: str | Path, sample_rate: int) -> Shards:

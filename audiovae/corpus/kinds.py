@@ -94,8 +94,8 @@ def make_loader(
         device: of the batches.
         rank: this process's number.
         world: how many processes there are.
-        streams: that a domain's shards are read in, over all ranks; as many as there are ranks, or
-            a multiple. Ranks of any number that divides it draw the same batches.
+        streams: that a domain's shards are read in, over all ranks, which have one each at least.
+            Ranks whose number divides it draw the same batches.
         shuffle: seconds of audio that clips of shards are drawn from at a time.
 
     Raises `CorpusError` on unknown domains or too little audio, `ConfigError` on settings that

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import functools
-import math
 from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Any
 
@@ -38,8 +37,7 @@ class ShardLoader:
     -50 dB RMS are drawn again elsewhere in their sound, and the loudest is kept.
 
     `batch(step)` depends on `seed`, the step, the domain, the global row and the number of streams,
-    `world * workers`, alone (`workers` counts as its greatest common divisor with `rows`). So two
-    ranks draw what one with twice the rows and workers does. Steps in order cost a pass over the
+    `world * workers`, alone. So two ranks draw what one with twice the rows and workers does. Steps in order cost a pass over the
     shards; a step elsewhere, as after a resume, costs each stream a part of a shard that is passed
     over, and one block that is decoded.
 
@@ -53,7 +51,8 @@ class ShardLoader:
         device: of the batches.
         rank: this process's number.
         world: how many processes there are.
-        workers: streams a domain that each of them reads, each in a thread of its own.
+        workers: streams a domain that each of them reads, each in a thread of its own, and each
+            for as many rows.
         shuffle: seconds of audio that are drawn from at a time. A stream holds two such blocks.
         draws: of a clip's place; 1 takes the first, 0 spaces clips evenly, so that each sample of a
             sound is in a clip, and in one alone where a whole number of clips fits.
@@ -96,9 +95,14 @@ class ShardLoader:
         self.shards, self.domains, self.split, self.rows = shards, list(domains), split, rows
         self.clip_samples, self.seed, self.draws = clip_samples, seed, draws
         self.device, self.rank = torch.device(device), rank
-        self.workers = math.gcd(rows, workers)
+        if rows % workers:
+            raise ConfigError(
+                f"{rows} rows of a domain can't be dealt to {workers} streams: give another number "
+                "of training.rows, or training.streams"
+            )
+        self.workers = workers
         """Streams a domain of this rank."""
-        self.lanes = world * self.workers
+        self.lanes = world * workers
         """Streams a domain of all ranks."""
         self.block = max(clip_samples, round(shuffle * shards.sample_rate))
         self._shards = [shards.of(domain, split) for domain in domains]

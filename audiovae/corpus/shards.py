@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import bisect
 import dataclasses
 import hashlib
+import itertools
 import json
 import re
 from collections.abc import Iterable, Sequence
@@ -23,7 +25,7 @@ FORMAT = "audiovae-shards"
 VERSION = 1
 LONGEST = 600.0
 """Seconds of one sound in a shard: each is decoded as a whole."""
-MOST_INDEX = 1 << 30
+MOST_INDEX = 1 << 28
 """Bytes of an index."""
 UNKNOWN = float("nan")
 _KEYS = ("file", "domain", "split", "bytes", "sha256", "frames")
@@ -63,8 +65,7 @@ class Shards:
     ) -> None:
         self.source, self.shards, self.sample_rate = source, list(shards), sample_rate
         self._loudness = loudness
-        told = [(s.domain, s.split, s.sha256, s.frames.tolist()) for s in self.shards]
-        text = json.dumps([sample_rate, told])
+        text = json.dumps([sample_rate, *((s.domain, s.split, s.sha256) for s in self.shards)])
         self.fingerprint = hashlib.sha256(text.encode()).hexdigest()
         """SHA-256 of what the shards are."""
 
@@ -104,11 +105,10 @@ class Shards:
 
     def loudness(self, domains: Iterable[str]) -> float:
         """Return the median level of domains' training recordings in dB, NaN where unknown."""
-        levels: list[float] = []
-        for domain in domains:
-            for level, count in self._loudness.get(domain, {}).items():
-                levels += [float(level)] * count
-        return sorted(levels)[len(levels) // 2] if levels else UNKNOWN
+        tables = (self._loudness.get(domain, {}) for domain in domains)
+        levels = sorted((float(level), n) for table in tables for level, n in table.items())
+        ends = list(itertools.accumulate(count for _, count in levels))
+        return levels[bisect.bisect_right(ends, ends[-1] // 2)][0] if levels else UNKNOWN
 
 
 def _reopen(source: Source, fingerprint: str) -> Shards:
@@ -128,6 +128,9 @@ def read_index(source: Source) -> tuple[dict[str, Any], list[Shard]]:
     shards = [_shard(facts, where, values["sample_rate"]) for facts in values["shards"]]
     if len({shard.file for shard in shards}) != len(shards):
         raise CorpusError(f"{where} names a shard twice: prepare the shards anew")
+    domains = {shard.domain for shard in shards}
+    if len({domain.casefold() for domain in domains}) != len(domains):
+        raise CorpusError(f"{where} has domains that differ in case alone: rename one")
     return values, shards
 
 

@@ -41,8 +41,8 @@ def known_flacs(
         for path, places in found.items():
             said = facts[path]
             if len(places) == said["pieces"]:
-                part = _part(said, [places[i][2] for i in range(said["pieces"])])
                 ordered = tuple(places[i] for i in range(said["pieces"]))
+                part = _part(said, tuple(size for _, _, size in ordered))
                 pieces[key(_entry(said))] = Piece(part, output, places=ordered)
         for known, reason in head.get("silent", {}).items():
             pieces[known] = Piece(Part(reason=reason), output)
@@ -78,11 +78,11 @@ def _scan(file: Path, shard: Shard) -> Iterator[tuple[dict[str, Any], tuple[Path
                 yield json.load(text), place
 
 
-def _part(said: dict[str, Any], sizes: list[int]) -> Part:
+def _part(said: dict[str, Any], sizes: tuple[int, ...]) -> Part:
     whole = said["recording"]
     return Part(
         whole["frames"], whole["sample_rate"], whole["channels"], whole["loudness"],
-        gain=said["gain"], pieces=tuple(sizes),
+        gain=said["gain"], pieces=sizes,
     )  # fmt: skip
 
 
