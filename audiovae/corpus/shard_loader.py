@@ -37,9 +37,9 @@ class ShardLoader:
     -50 dB RMS are drawn again elsewhere in their sound, and the loudest is kept.
 
     `batch(step)` depends on `seed`, the step, the domain, the global row and the number of streams,
-    `world * workers`, alone. So two ranks draw what one with twice the rows and workers does. Steps in order cost a pass over the
-    shards; a step elsewhere, as after a resume, costs each stream a part of a shard that is passed
-    over, and one block that is decoded.
+    `world * workers`, alone. So two ranks draw what one with twice the rows and workers does. Steps
+    in order cost a pass over the shards; a step elsewhere, as after a resume, costs each stream a
+    part of a shard that is passed over, and one block that is decoded.
 
     Args:
         shards: to read.

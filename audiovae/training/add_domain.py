@@ -74,7 +74,8 @@ def add_domain(
     work = output.with_name(f".{output.name}.run")
     corpus = _corpus(source, name, work, model, progress)
     settings = dataclasses.replace(
-        model.config.training, seed=seed, rows=ROWS, pairing="none", reader="auto", streams=1, accumulate=1,
+        model.config.training, seed=seed, rows=ROWS, pairing="none", accumulate=1,
+        reader="auto", streams=1,
         translated_share=0.0 if model.config.speaks else TRANSLATED, translated_ramp=0.0,
     )  # fmt: skip
     objective = dataclasses.replace(model.config.objective, confusion="none", agreement_weight=0.0)
