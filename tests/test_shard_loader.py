@@ -12,8 +12,9 @@ import torch
 from recordings import load, make_store, numbers, save, tone
 from sharded import LENGTHS, SMALL, make_shards, silent_noise, stream, write_ramps
 
+from audiovae.corpus.crops import Turns
 from audiovae.corpus.kinds import make_loader
-from audiovae.corpus.lanes import Lane, Layout, count_clips, place
+from audiovae.corpus.lanes import Lane, Layout, TurnCount, count_clips, place
 from audiovae.corpus.shard_loader import KEPT, ShardLoader
 from audiovae.corpus.shards import Shards
 from audiovae.errors import ConfigError, CorpusError
@@ -171,6 +172,40 @@ def test_seed_and_domain_change_the_clips_and_other_domains_do_not(noise: Shards
     assert stream(noise, rows=0).batch(0)["a"].shape == (0, 1000)
     for one in (loader, other, alone):
         one.close()
+
+
+@pytest.mark.parametrize("count", [1, 2])
+def test_a_domain_goes_on_where_it_was_when_its_turn_comes(noise: Shards, count: int) -> None:
+    turns = Turns(("a", "b", "c"), count, 7)
+    every, some = stream(noise), stream(noise, turns=turns)
+    had = Counter[str]()
+    found = []
+    for step in range(24):
+        found.append(some.batch(step))
+        assert list(found[-1]) == turns(step)
+        for domain, clips in found[-1].items():
+            assert torch.equal(clips, every.batch(had[domain], [domain])[domain])
+        had.update(turns(step))
+    assert some.batch(0, ["c", "a"]).keys() == {"a", "c"}
+    resumed = stream(noise, turns=turns)
+    for step in (20, 0, 21, 22, 3):
+        assert same(resumed.batch(step), found[step])
+    for loader in (every, some, resumed):
+        loader.close()
+
+
+def test_turns_are_counted_as_they_come() -> None:
+    for many in range(1, 6):
+        for count in range(7):
+            turns, had = Turns(tuple("abcde"[:many]), count, 3), Counter(dict.fromkeys("abcde", 0))
+            counted = TurnCount()
+            for step in range(150):
+                wanted = {domain: had[domain] for domain in turns.domains}
+                assert counted.before(turns, step) == wanted
+                if step % 50 == 0:
+                    assert turns.before(step) == TurnCount().before(turns, step) == wanted
+                    assert counted.before(turns, 0) == dict.fromkeys(turns.domains, 0)
+                had.update(turns(step))
 
 
 def test_held_out_clips_are_read_once(noise: Shards, monkeypatch: pytest.MonkeyPatch) -> None:

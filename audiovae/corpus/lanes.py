@@ -16,7 +16,10 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from audiovae.corpus.crops import mix
+from audiovae.corpus.crops import Turns, mix
+
+NEAR = 64
+"""Steps that are counted one by one rather than anew."""
 
 
 @dataclass(frozen=True)
@@ -186,6 +189,27 @@ class Lane:
     def draw(self, unit: Unit, clip: int, attempt: int) -> int:
         """Return 64 bits that place a clip at an attempt from 0 up."""
         return mix(self.seed, self.key, unit.number, unit.shard, clip, 1 + attempt)
+
+
+class TurnCount:
+    """How many turns domains have had before a step, counted on from the last step asked for."""
+
+    def __init__(self) -> None:
+        self._step, self._had = -1, dict[str, int]()
+
+    def before(self, turns: Turns, step: int) -> dict[str, int]:
+        """Return the turns of each domain before a step; `turns` is the same in all calls."""
+        if self._step < 0 or not 0 <= step - self._step <= NEAR:
+            had = turns.before(step)
+        else:
+            had = dict(self._had)
+            for late in range(self._step, step):
+                for domain in turns(late):
+                    had[domain] += 1
+        # The first steps are asked for in between.
+        if step >= NEAR or self._step < NEAR:
+            self._step, self._had = step, had
+        return had
 
 
 def place(frames: int, clip: int, number: int, count: int, draw: int | None, again: bool) -> int:
