@@ -15,10 +15,14 @@ from urllib.parse import urlsplit
 
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from audiovae.apps.web.connections import CROWDED
+
 MOST_CLIENTS = 4096
 """That are remembered at once."""
 PATIENCE = 2.0
 """Seconds for which the rest of a refused request is read, and thrown away."""
+CROWDED_SECONDS = 5
+"""After which to try again where there are too many connections."""
 CHANGING = ("POST", "PUT", "PATCH", "DELETE")
 
 
@@ -119,6 +123,8 @@ class Guard:
 
     def refuse(self, scope: Scope) -> tuple[int, str, int] | None:
         """Return status, reason and seconds to wait for a request that is not let in."""
+        if CROWDED in scope.get("state", {}):
+            return 503, "too many connections: try again a little later", CROWDED_SECONDS
         found: dict[bytes, list[bytes]] = {}
         for key, value in scope["headers"]:
             found.setdefault(key, []).append(value)
@@ -134,7 +140,7 @@ class Guard:
         ):
             return 403, "this request comes from another site", 0
         if scope["method"] == "POST":
-            seconds = self.rate.wait(_client(scope))
+            seconds = self.rate.wait(client_of(scope))
             if seconds:
                 return 429, "too many requests: wait a little", seconds
         return None
@@ -168,7 +174,7 @@ def _only(headers: MutableMapping[bytes, list[bytes]], key: bytes) -> str | None
     return values[0].decode("latin-1") if len(values) == 1 else None
 
 
-def _client(scope: Scope) -> str:
+def client_of(scope: Scope) -> str:
     """Return whose request it is: an address, of IPv6 the network, which is one household's."""
     address = (scope.get("client") or ("", 0))[0]
     try:

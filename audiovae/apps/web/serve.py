@@ -23,8 +23,8 @@ if TYPE_CHECKING:
 
 PORT, PORTS = 8420, 20
 """The first port that is tried, and how many."""
-CONNECTIONS = 256
-"""Open at once; more are turned away."""
+BACKLOG = 128
+"""Connections that are taken at once."""
 NEEDED = ("starlette", "uvicorn")
 
 
@@ -97,6 +97,8 @@ def _run(
 ) -> dict[str, Any]:
     import uvicorn
 
+    from audiovae.apps.web.connections import Connection
+
     address = address_of(found)
     beyond = not ipaddress.ip_address(found.getsockname()[0]).is_loopback
 
@@ -109,14 +111,15 @@ def _run(
 
     config = uvicorn.Config(
         web.app,
-        log_level="warning",
+        # Warnings are about what clients send: a log that they fill has no bound.
+        log_level="error",
         access_log=False,
-        http="h11",
+        http=Connection,
+        backlog=BACKLOG,
         server_header=False,
         proxy_headers=False,
         ws="none",
         lifespan="on",
-        limit_concurrency=CONNECTIONS,
         timeout_graceful_shutdown=1,
     )
     server = Server(config)
@@ -148,7 +151,7 @@ def listen(settings: WebSettings) -> socket.socket:
             found.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
             found.bind((place[0], port, *place[2:]))
-            found.listen(128)
+            found.listen(BACKLOG)
         except OSError as error:
             found.close()
             why = error.strerror
