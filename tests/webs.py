@@ -134,6 +134,7 @@ class Visit:
         path: str,
         body: bytes = b"",
         headers: Sequence[tuple[bytes, bytes]] = ((b"host", b"127.0.0.1:8420"),),
+        client: str = "127.0.0.1",
     ) -> None:
         self.sent: list[dict[str, Any]] = []
         self.inbox: asyncio.Queue[dict[str, Any]] = asyncio.Queue()
@@ -141,7 +142,7 @@ class Visit:
         scope = {
             "type": "http", "asgi": {"version": "3.0"}, "http_version": "1.1", "method": method,
             "path": unquote(path), "raw_path": path.encode(), "query_string": b"", "root_path": "",
-            "scheme": "http", "server": ("127.0.0.1", 8420), "client": ("127.0.0.1", 1),
+            "scheme": "http", "server": ("127.0.0.1", 8420), "client": (client, 1),
             "headers": list(headers),
         }  # fmt: skip
         self.task = asyncio.ensure_future(web.app(scope, self.inbox.get, self._send))

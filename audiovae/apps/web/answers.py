@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import errno
 import json
 import logging
 import re
+import stat
 from collections.abc import AsyncGenerator, Callable, Mapping
 from contextlib import aclosing
 from pathlib import Path
@@ -14,7 +16,7 @@ from typing import Any, TypeVar
 from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect, Request
 from starlette.responses import FileResponse, JSONResponse, Response
-from starlette.types import Receive, Scope, Send
+from starlette.types import Message, Receive, Scope, Send
 
 from audiovae.apps.web.jobs import Busy, Job, Queue, Stopped
 from audiovae.apps.web.shelf import Gone
@@ -24,14 +26,15 @@ T = TypeVar("T")
 Said = dict[str, Any]
 BEAT = 0.1
 """Seconds between looks at a job."""
-MOST_JSON = 1 << 16
-"""Bytes of a request in JSON."""
+MOST_JSON, JSON_SECONDS = 1 << 16, 10.0
+"""Bytes of a request in JSON, and seconds in which they must be there."""
 TYPES = {
     ".wav": "audio/wav", ".wave": "audio/wav", ".flac": "audio/flac", ".mp3": "audio/mpeg",
     ".ogg": "audio/ogg", ".oga": "audio/ogg", ".opus": "audio/ogg", ".m4a": "audio/mp4",
     ".aac": "audio/aac", ".webp": "image/webp",
 }  # fmt: skip
 """Media types by suffix, of what browsers show and play."""
+NO_FILE = "there is no such file, or no longer"
 log = logging.getLogger(__name__)
 
 
@@ -50,6 +53,8 @@ def explain(error: BaseException) -> tuple[int, str, int]:
         return status, " ".join(str(error).split()), 0
     if isinstance(error, ClientDisconnect):
         return 400, "the request ended early", 0
+    if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
+        return 507, "the server's disk is full", 0
     log.error("a request failed", exc_info=error)
     return 500, "something went wrong on the server; its log says more", 0
 
@@ -70,10 +75,16 @@ async def refuse(_: Request, error: Exception) -> Response:
 async def read_json(request: Request) -> Any:
     """Return the JSON value of a request. Raises `HTTPException`."""
     body = bytearray()
-    async for chunk in request.stream():
-        body += chunk
-        if len(body) > MOST_JSON:
-            raise HTTPException(413, f"the request is too large; expected {MOST_JSON} bytes")
+    try:
+        async with asyncio.timeout(JSON_SECONDS):
+            async for chunk in request.stream():
+                body += chunk
+                if len(body) > MOST_JSON:
+                    raise HTTPException(
+                        413, f"the request is too large; expected {MOST_JSON} bytes"
+                    )
+    except TimeoutError:
+        raise HTTPException(408, "the request took too long") from None
     try:
         # Whole numbers of any length become floats, too.
         return json.loads(body, parse_int=float)
@@ -87,11 +98,39 @@ def declared_length(request: Request) -> int | None:
     return int(said) if re.fullmatch("[0-9]{1,18}", said) else None
 
 
+class File(FileResponse):
+    """A file, or a part of it. Nothing is sent before it is open: it may be removed meanwhile."""
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Send it. Raises `HTTPException`."""
+        start: list[Message] = []
+
+        async def opened(message: Message) -> None:
+            if message["type"] == "http.response.start":
+                if message["status"] >= 400:
+                    raise HTTPException(message["status"], "there is no such part of the file")
+                start.append(message)
+                return
+            while start:
+                await send(start.pop())
+            await send(message)
+
+        try:
+            await super().__call__(scope, receive, opened)
+        except FileNotFoundError:
+            raise HTTPException(404, NO_FILE) from None
+
+
 def give_file(path: Path | None) -> Response:
-    """Answer with a file."""
-    if path is None or not path.is_file():
-        raise HTTPException(404, "there is no such file, or no longer")
-    return FileResponse(path, media_type=TYPES.get(path.suffix.lower(), "application/octet-stream"))
+    """Answer with a file. Raises `HTTPException`."""
+    try:
+        facts = None if path is None else path.stat()
+    except OSError:
+        facts = None
+    if path is None or facts is None or not stat.S_ISREG(facts.st_mode):
+        raise HTTPException(404, NO_FILE)
+    kind = TYPES.get(path.suffix.lower(), "application/octet-stream")
+    return File(path, media_type=kind, stat_result=facts)
 
 
 async def follow(queue: Queue, job: Job[Any], receive: Receive) -> AsyncGenerator[Said, None]:

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import errno
 import shutil
 import tempfile
+from collections import Counter
 from collections.abc import AsyncGenerator, AsyncIterator, Callable
 from functools import partial
 from importlib import resources
@@ -34,7 +34,7 @@ from audiovae.apps.web.answers import (
     refuse,
     result_of,
 )
-from audiovae.apps.web.guard import Guard
+from audiovae.apps.web.guard import Guard, client_of
 from audiovae.apps.web.jobs import Busy, Job, Queue, Tell
 from audiovae.apps.web.page import policy, show_page
 from audiovae.apps.web.settings import HEADER_BYTES, WebSettings, room_of
@@ -62,7 +62,9 @@ class Web:
         self.phrases = shipped_phrases()
         paths = [] if studio.library is None else studio.library.paths
         self.neighbours = {str(number): path for number, path in enumerate(paths)}
-        self.receiving = self.done = 0
+        self.receiving: Counter[str] = Counter()
+        """Uploads of each client that are coming in."""
+        self.done = 0
         self.shelf: Shelf
         self.work: Queue
         self.opening: Queue
@@ -79,7 +81,7 @@ class Web:
             Route("/sounds/{name}/{run}/{file}", self.file),
             Route("/library/{number}", self.neighbour),
         ]
-        handlers: Any = dict.fromkeys((*REFUSED, Exception), refuse)
+        handlers: Any = dict.fromkeys((*REFUSED, OSError, Exception), refuse)
         inner = Starlette(routes=routes, lifespan=self.lifespan, exception_handlers=handlers)
         names = (settings.host, *settings.names)
         self.app: ASGIApp = Guard(inner, names, policy(self.page), settings.per_minute)
@@ -125,13 +127,16 @@ class Web:
         if declared is not None and declared > self.settings.max_bytes:
             raise self._too_large()
         self.opening.check()
-        if self.receiving >= self.settings.uploads:
+        client = client_of(request.scope)
+        most = self.settings.uploads
+        # One client leaves places for others: it costs nothing to send slowly.
+        if self.receiving.total() >= most or self.receiving[client] >= max(1, most // 2):
             raise Busy("too many uploads at once: try again a little later", 2)
         size = self.settings.max_bytes if declared is None else declared
         sound = self.shelf.add(size + self.settings.sound_bytes)
         by_middle = request.headers.get("content-type") == BY_MIDDLE
         path = sound.place(ARRIVING) / ("upload.mp3" if by_middle else "upload")
-        self.receiving += 1
+        self.receiving[client] += 1
         try:
             async with asyncio.timeout(self.settings.upload_seconds):
                 await self._receive(request, path)
@@ -139,11 +144,9 @@ class Web:
             self.shelf.end(sound, ARRIVING, None)
             if isinstance(error, TimeoutError):
                 raise HTTPException(408, "the upload took too long") from None
-            if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
-                raise HTTPException(507, "the server's disk is full") from None
             raise
         finally:
-            self.receiving -= 1
+            self.receiving -= Counter([client])  # Those that have none are forgotten.
         return await self._open(request, sound, path)
 
     async def _receive(self, request: Request, path: Path) -> None:
@@ -168,7 +171,11 @@ class Web:
         self.opening.check()
         sound = self.shelf.add(path.stat().st_size + self.settings.sound_bytes)
         upload = sound.place(ARRIVING) / "upload"
-        shutil.copyfile(path, upload)
+        try:
+            shutil.copyfile(path, upload)
+        except OSError:
+            self.shelf.end(sound, ARRIVING, None)
+            raise
         return await self._open(request, sound, upload)
 
     async def _open(self, request: Request, sound: Sound, upload: Path) -> Response:

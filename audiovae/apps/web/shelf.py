@@ -123,10 +123,10 @@ class Shelf:
         while len(sound.ended) >= RUNS:
             self._free(sound, sound.ended[0])
         self._make_room(size, 0, sound)
+        sound.place(sound.runs + 1).mkdir()
         sound.runs += 1
         sound.room[sound.runs] = size
         sound.running.add(sound.runs)
-        sound.place(sound.runs).mkdir()
         return sound.runs
 
     def end(self, sound: Sound, run: int, files: dict[str, Path] | None) -> None:
