@@ -1,0 +1,173 @@
+"""Cost of a step against the domains of a model: `python -m bench.domains` writes domains.md.
+
+A small model on a toy store made on the way. In one column all domains train in every step, in the
+other four of them, by turns (`training.domains_a_step`). Each point is measured in a process of
+its own, after every domain has had a turn.
+"""
+
+from __future__ import annotations
+
+import argparse
+import dataclasses
+import datetime
+import itertools
+import json
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Mapping
+from pathlib import Path
+
+from bench.__main__ import environment
+from bench.table import load_average, machine, software
+
+HERE = Path(__file__).parent
+COUNTS = (8, 32, 128, 256)
+TURNS = 4
+"""Domains of a step that has not all."""
+RATE, SECONDS = 16_000, 1.0
+STEPS = 15
+"""Timed steps."""
+ENOUGH = 20.0
+"""Seconds after which no more are timed."""
+Points = Mapping[tuple[int, int], Mapping[str, float]]
+"""`{(domains, domains a step or 0 for all): {"seconds", "held", "added", "files"}}`."""
+
+
+def main() -> None:
+    """Parse, measure, write the table; `--worker` measures one point and prints it."""
+    parser = argparse.ArgumentParser(prog="python -m bench.domains", description=__doc__)
+    parser.add_argument("--counts", type=int, nargs="+", default=list(COUNTS))
+    parser.add_argument("--threads", type=int, default=1)
+    parser.add_argument("-o", "--output", type=Path, default=HERE / "domains.md")
+    parser.add_argument("--worker", nargs=3, metavar=("STORE", "COUNT", "TURNS"))
+    args = parser.parse_args()
+    if args.worker:
+        store, count, turns = args.worker
+        print(json.dumps(measure(Path(store), int(count), int(turns))))
+        return
+    load, points = load_average(), {}
+    with tempfile.TemporaryDirectory() as folder:
+        store = make_store(Path(folder), max(args.counts))
+        for count in args.counts:
+            for turns in (0, TURNS):
+                points[count, turns] = run_worker(store, count, turns, args.threads)
+                print(count, turns, points[count, turns], file=sys.stderr, flush=True)
+    text = table(points, args.threads, load)
+    args.output.write_text(text, encoding="utf-8")
+    print(text)
+
+
+def make_store(folder: Path, count: int) -> Path:
+    """Return a store of one short recording for each of `count` domains."""
+    from audiovae.corpus.prepare import prepare
+    from bench.sounds import make_recordings
+
+    make_recordings(folder / "music", names(count), RATE, count=1, seconds=SECONDS)
+    prepare(folder / "music", folder / "store", sample_rate=RATE, valid=0, progress=False)
+    return folder / "store"
+
+
+def names(count: int) -> list[str]:
+    """Return the names of so many domains."""
+    return [f"domain {i:03d}" for i in range(count)]
+
+
+def run_worker(store: Path, count: int, turns: int, threads: int) -> dict[str, float]:
+    """Measure one point in a process of its own."""
+    words = [sys.executable, "-m", "bench.domains", "--worker", store, count, turns]
+    done = subprocess.run(
+        [str(word) for word in words],
+        env=environment(threads),
+        stdout=subprocess.PIPE,
+        text=True,
+        check=True,
+    )
+    return json.loads(done.stdout.splitlines()[-1])
+
+
+def small_config(turns: int):
+    """Return settings of a model whose step takes milliseconds."""
+    from audiovae.config import AudioConfig, Config, ModelConfig, ObjectiveConfig, TrainingConfig
+
+    widths = {"encoder_width": 48, "decoder_width": 32, "latent_dim": 8, "expansion": 2}
+    return Config(
+        audio=AudioConfig(sample_rate=RATE, n_fft=512, hop_length=128, n_mels=40),
+        model=ModelConfig(encoder_blocks=(1, 4), decoder_blocks=(4, 1), **widths),
+        objective=ObjectiveConfig(confusion="adversarial"),
+        training=TrainingConfig(clip=0.25, rows=2, domains_a_step=turns, precision="fp32"),
+    )
+
+
+def measure(store: Path, count: int, turns: int) -> dict[str, float]:
+    """Return seconds of a step, and MiB: held between steps, that a step adds, of the state."""
+    from audiovae.training.trainer import make_task
+    from bench.scaling_worker import memory
+
+    start = memory("VmRSS")
+    task = make_task(store, "unused", small_config(turns), domains=names(count), device="cpu")
+    task.begin(10_000)
+    steps = itertools.count()
+    for _ in range(-(-count // turns) + 2 if turns else 3):
+        task.step(next(steps))
+    held = memory("VmRSS")
+    forget_peak()
+    times: list[float] = []
+    while len(times) < STEPS and sum(times) < ENOUGH:
+        before = time.process_time()
+        task.step(next(steps))
+        times.append(time.process_time() - before)
+    return {
+        "seconds": statistics.median(times),
+        "held": held - start,
+        "added": memory("VmHWM") - held,
+    }
+
+
+def forget_peak() -> None:
+    """Let the system's peak of this process begin anew (Linux)."""
+    path = Path("/proc/self/clear_refs")
+    if path.exists():
+        path.write_text("5")
+
+
+def table(points: Points, threads: int, load: str) -> str:
+    """Return the figures as Markdown."""
+    counts = list(dict.fromkeys(count for count, _ in points))
+    lines = [
+        "# Domains of a model, and domains of a step",
+        "",
+        "`python -m bench.domains` wrote this file: medians on "
+        f"{threads} thread{'s' * (threads > 1)}, a small model, two clips of a quarter of a second "
+        "a domain, each row in processes of their own; every domain has had a turn before.",
+        "",
+        f"| domains | ms a step, all in it | ms a step, {TURNS} in it | MiB that a step adds, all "
+        f"| MiB that a step adds, {TURNS} | MiB held between steps, all | the same, {TURNS} |",
+        "|--:|--:|--:|--:|--:|--:|--:|",
+    ]
+    for count in counts:
+        pair = [points[count, turns] for turns in (0, TURNS)]
+        cells = [f"{1000 * p['seconds']:.1f}" for p in pair]
+        cells += [f"{p['added']:.0f}" for p in pair] + [f"{p['held']:.0f}" for p in pair]
+        lines.append(f"| {count} | {' | '.join(cells)} |")
+    few, many = counts[0], counts[-1]
+    grown = [points[many, t]["seconds"] / points[few, t]["seconds"] for t in (0, TURNS)]
+    held = (points[many, TURNS]["held"] - points[few, TURNS]["held"]) / max(1, many - few)
+    lines += [
+        "",
+        f"From {few} to {many} domains, {many / few:.0f} times as many, a step of all takes "
+        f"{grown[0]:.1f} times as long and a step of {TURNS} {grown[1]:.2f} times. What is held "
+        f"between steps (weights, their start and average, two moments) grows by {held:.2f} MiB a "
+        "domain either way: nobody can train what isn't kept.",
+        "",
+        f"- Machine: {machine()}.",
+        f"- Software: {software()}.",
+        f"- {datetime.date.today().isoformat()}; load before the run: {load}.",
+    ]
+    return "\n".join(lines) + "\n"
+
+
+if __name__ == "__main__":
+    main()
