@@ -1,8 +1,9 @@
-"""Cost of a step against the domains of a model: `python -m bench.domains` writes domains.md.
+"""Cost of a step against the domains of a model: `python -m bench.domains --page`.
 
 A small model on a toy store made on the way. In one column all domains train in every step, in the
 other four of them, by turns (`training.domains_a_step`). Each point is measured in a process of
-its own, after every domain has had a turn.
+its own, after every domain has had a turn. Seconds are those of a core, so that other programs on
+the machine count little. `--page` writes the table of docs/scaling.md.
 """
 
 from __future__ import annotations
@@ -19,21 +20,26 @@ import tempfile
 import time
 from collections.abc import Mapping
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from bench.__main__ import environment
+from bench.blocks import put
 from bench.table import load_average, machine, software
 
-HERE = Path(__file__).parent
+if TYPE_CHECKING:
+    from audiovae.config import Config
+
+PAGE = Path(__file__).parents[1] / "docs" / "scaling.md"
 COUNTS = (8, 32, 128, 256)
 TURNS = 4
 """Domains of a step that has not all."""
 RATE, SECONDS = 16_000, 1.0
-STEPS = 15
+STEPS = 9
 """Timed steps."""
-ENOUGH = 20.0
-"""Seconds after which no more are timed."""
+ENOUGH = 6.0
+"""Seconds of a core after which no more are timed."""
 Points = Mapping[tuple[int, int], Mapping[str, float]]
-"""`{(domains, domains a step or 0 for all): {"seconds", "held", "added", "files"}}`."""
+"""`{(domains, domains a step or 0 for all): {"seconds", "held", "added"}}`."""
 
 
 def main() -> None:
@@ -41,7 +47,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m bench.domains", description=__doc__)
     parser.add_argument("--counts", type=int, nargs="+", default=list(COUNTS))
     parser.add_argument("--threads", type=int, default=1)
-    parser.add_argument("-o", "--output", type=Path, default=HERE / "domains.md")
+    parser.add_argument("--page", action="store_true", help="write the table of docs/scaling.md")
     parser.add_argument("--worker", nargs=3, metavar=("STORE", "COUNT", "TURNS"))
     args = parser.parse_args()
     if args.worker:
@@ -56,7 +62,8 @@ def main() -> None:
                 points[count, turns] = run_worker(store, count, turns, args.threads)
                 print(count, turns, points[count, turns], file=sys.stderr, flush=True)
     text = table(points, args.threads, load)
-    args.output.write_text(text, encoding="utf-8")
+    if args.page:
+        put(PAGE, "domains", text)
     print(text)
 
 
@@ -88,7 +95,7 @@ def run_worker(store: Path, count: int, turns: int, threads: int) -> dict[str, f
     return json.loads(done.stdout.splitlines()[-1])
 
 
-def small_config(turns: int):
+def small_config(turns: int) -> Config:
     """Return settings of a model whose step takes milliseconds."""
     from audiovae.config import AudioConfig, Config, ModelConfig, ObjectiveConfig, TrainingConfig
 
@@ -102,7 +109,7 @@ def small_config(turns: int):
 
 
 def measure(store: Path, count: int, turns: int) -> dict[str, float]:
-    """Return seconds of a step, and MiB: held between steps, that a step adds, of the state."""
+    """Return seconds of a step, and MiB that are held between steps and that one adds."""
     from audiovae.training.trainer import make_task
     from bench.scaling_worker import memory
 
@@ -137,11 +144,8 @@ def table(points: Points, threads: int, load: str) -> str:
     """Return the figures as Markdown."""
     counts = list(dict.fromkeys(count for count, _ in points))
     lines = [
-        "# Domains of a model, and domains of a step",
-        "",
-        "`python -m bench.domains` wrote this file: medians on "
-        f"{threads} thread{'s' * (threads > 1)}, a small model, two clips of a quarter of a second "
-        "a domain, each row in processes of their own; every domain has had a turn before.",
+        f"Medians on {threads} thread{'s' * (threads > 1)}, in milliseconds of a core; a small "
+        "model, two clips of a quarter of a second a domain.",
         "",
         f"| domains | ms a step, all in it | ms a step, {TURNS} in it | MiB that a step adds, all "
         f"| MiB that a step adds, {TURNS} | MiB held between steps, all | the same, {TURNS} |",
@@ -160,7 +164,7 @@ def table(points: Points, threads: int, load: str) -> str:
         f"From {few} to {many} domains, {many / few:.0f} times as many, a step of all takes "
         f"{grown[0]:.1f} times as long and a step of {TURNS} {grown[1]:.2f} times. What is held "
         f"between steps (weights, their start and average, two moments) grows by {held:.2f} MiB a "
-        "domain either way: nobody can train what isn't kept.",
+        "domain with turns.",
         "",
         f"- Machine: {machine()}.",
         f"- Software: {software()}.",

@@ -11,8 +11,6 @@ import json
 import statistics
 import sys
 import time
-from pathlib import Path
-from threading import Event, Thread
 from typing import Any
 
 import torch
@@ -21,40 +19,23 @@ import torch.distributed as dist
 from audiovae.training.ranks import joined, mean_figures, rank, ranks
 from audiovae.training.trainer import make_task
 from bench.domains import small_config
+from bench.rates import SUMMED
 
-WARM, STEPS = 3, 30
-SUMMED = 32 << 20
-"""Bytes of an all-reduce that is timed."""
-LOOK = 0.02
-"""Seconds from one look at who wants a core to the next."""
+WARM, STEPS = 3, 6
+PARTS = 6
+"""Runs of `STEPS` steps, with a look at how busy the machine is around each."""
+PROBED = 0.5
+"""Seconds of such a look."""
 
 
-class Watch:
-    """Counts the threads that want a core, of all programs, while something runs (Linux)."""
-
-    def __enter__(self) -> Watch:
-        """Begin to look."""
-        self.seen: list[int] = []
-        self._end = Event()
-        self._thread = Thread(target=self._look, daemon=True)
-        self._thread.start()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        """Look no more."""
-        self._end.set()
-        self._thread.join()
-
-    def _look(self) -> None:
-        stat = Path("/proc/stat")
-        while stat.exists() and not self._end.wait(LOOK):
-            lines = stat.read_text().splitlines()
-            self.seen += [int(x.split()[1]) - 1 for x in lines if x.startswith("procs_running")]
-
-    @property
-    def wanting(self) -> float:
-        """Mean number of threads, this one left out; 0 where the system does not tell."""
-        return statistics.mean(self.seen) if self.seen else 0.0
+def share() -> float:
+    """Return the share of a core that a busy thread of each process gets now."""
+    if ranks() > 1:
+        dist.barrier()
+    before, own = time.perf_counter(), time.thread_time()
+    while time.perf_counter() - before < PROBED:
+        pass
+    return (time.thread_time() - own) / (time.perf_counter() - before)
 
 
 def steps(store: str) -> dict[str, float]:
@@ -69,24 +50,27 @@ def steps(store: str) -> dict[str, float]:
 
     for number in range(WARM):
         task.step(number)
-    dist.all_reduce, own = counted, []
-    before, cpu, main = time.perf_counter(), time.process_time(), time.thread_time()
-    with Watch() as watch:
-        for number in range(WARM, WARM + STEPS):
+    own, seconds, cpu, main, shares = [], 0.0, 0.0, 0.0, [share()]
+    for part in range(PARTS):
+        dist.all_reduce = counted
+        before = [time.perf_counter(), time.process_time(), time.thread_time()]
+        for number in range(STEPS):
             began = time.thread_time()
-            task.step(number)
+            task.step(WARM + part * STEPS + number)
             own.append(time.thread_time() - began)
-    seconds, cpu = time.perf_counter() - before, time.process_time() - cpu
-    main = time.thread_time() - main
-    dist.all_reduce = sums
+        seconds += time.perf_counter() - before[0]
+        cpu += time.process_time() - before[1]
+        main += time.thread_time() - before[2]
+        dist.all_reduce = sums
+        shares.append(share())
     given = [p for p in task.model.parameters() if p.requires_grad]
     return {
-        "seconds": seconds / STEPS,
-        "core_seconds": cpu / STEPS,
-        "main_seconds": main / STEPS,
+        "seconds": seconds / len(own),
+        "core_seconds": cpu / len(own),
+        "main_seconds": main / len(own),
         "spread": statistics.pstdev(own) / statistics.mean(own),
-        "wanting": watch.wanting,
-        "calls": calls[0] / STEPS,
+        "share": statistics.mean(shares),
+        "calls": calls[0] / len(own),
         "gradient_bytes": float(sum(p.nbytes for p in given)),
         "audio": task.audio_a_step,
     }

@@ -206,7 +206,8 @@ class VAETask:
         """
         config, step = self.config, self.step_of(clips.number)
         heat = 0.0 if config.training.settle else 1.0
-        self.model.train()
+        if not self.model.training:  # It tells every module, of all domains.
+            self.model.train()
         weights = weights_at(config.objective, step, self.steps, config.voiced)
         with autocast(self.device, config.training.precision):
             features, sources = self.heard(clips)
