@@ -9,7 +9,6 @@ the machine count little. `--page` writes the table of docs/scaling.md.
 from __future__ import annotations
 
 import argparse
-import dataclasses
 import datetime
 import itertools
 import json

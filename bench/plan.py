@@ -23,6 +23,8 @@ KEPT = 4
 """Copies of the weights in a state: they, their average, two moments."""
 HELD = 5
 """Copies on a device: those, and the start. Gradients of the domains of a step come on top."""
+FREE = 0.97
+"""Share of a core that is as good as all of it."""
 GPUS = (1, 8, 64, 512, 4096)
 MANY = (8, 100, 1000, 10_000)
 """Devices, and domains, that the page shows."""
@@ -209,7 +211,8 @@ def others(rates: Rates, processes: int) -> float:
     Of `n` busy threads of ours each got a share of a core: `cores / (n + others)`.
     """
     share = rates["together"][str(processes)]["share"]
-    return max(0.0, rates["cores"] / share - max(processes, rates["cores"]))
+    # With cores to spare nothing is known of others, and they don't matter.
+    return max(0.0, rates["cores"] / share - processes) if share < FREE else 0.0
 
 
 def compared(rates: Rates) -> str:
