@@ -19,7 +19,7 @@ from audiovae.training.feed import Clips, Feed, own_chance
 from audiovae.training.likelihood import make_likelihood
 from audiovae.training.matching import Matching
 from audiovae.training.objective import disagreement, ramp, total, weights_at
-from audiovae.training.optimise import Average, Optimiser
+from audiovae.training.optimise import Average, Optimiser, rates
 from audiovae.training.previews import PREVIEWS, draw_previews
 from audiovae.training.ranks import rank, ranks, same_start
 from audiovae.training.start import fitting_vocoder, hear_clips
@@ -121,15 +121,8 @@ class VAETask:
             self.validation.loader.close()
 
     def groups(self) -> list[tuple[list[nn.Parameter], float]]:
-        """Return what trains, with the peak learning rate of each group.
-
-        Scales of the likelihood have a rate of their own.
-        """
-        settings = self.config.training
-        trained = {n: p for n, p in self.model.named_parameters() if p.requires_grad}
-        scales = [p for n, p in trained.items() if n.endswith("raw_scale")]
-        others = [p for n, p in trained.items() if not n.endswith("raw_scale")]
-        return [(others, settings.learning_rate), (scales, settings.scale_learning_rate)]
+        """Return what trains, with peak learning rates: scales of the likelihood have their own."""
+        return rates(self.model, self.config.training)
 
     def begin(self, steps: int) -> None:
         """Put weights back to their start and build optimisers for `steps`."""

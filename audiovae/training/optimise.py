@@ -25,6 +25,14 @@ def learning_rate(step: int, steps: int, warmup: int) -> float:
     return rise * (0.05 + 0.95 * 0.5 * (1 + math.cos(math.pi * min(1.0, step / max(1, steps)))))
 
 
+def rates(model: nn.Module, config: TrainingConfig) -> list[tuple[list[nn.Parameter], float]]:
+    """Return what trains of a model, with the peak learning rate of each group."""
+    trained = {n: p for n, p in model.named_parameters() if p.requires_grad}
+    scales = [p for n, p in trained.items() if n.endswith("raw_scale")]
+    others = [p for n, p in trained.items() if not n.endswith("raw_scale")]
+    return [(others, config.learning_rate), (scales, config.scale_learning_rate)]
+
+
 class Optimiser:
     """AdamW over groups of parameters, with warm-up, cosine, clipping and a NaN guard.
 
