@@ -37,6 +37,7 @@ def plan_names(
     """
     check_folder(output)
     taken: dict[str, Path] = {}
+    sources = {_identity(path) for path, _ in found} - {None}
     planned = []
     for path, place in found:
         outputs = []
@@ -52,14 +53,22 @@ def plan_names(
                     f"{other} and {path} would both be written to {target}: rename one, or "
                     "use two output folders"
                 )
-            for source, _ in found:
-                if target.exists() and source.exists() and os.path.samefile(target, source):
-                    raise UserError(f"{target} is an input: choose another output folder")
+            if _identity(target) in sources:
+                raise UserError(f"{target} is an input: choose another output folder")
             if target.is_dir():
                 raise UserError(f"{target} is a folder: choose another output folder")
             outputs.append(target)
         planned.append(outputs)
     return planned
+
+
+def _identity(path: Path) -> tuple[int, int] | None:
+    """Return what two names of one file have in common; nothing where there is no file."""
+    try:
+        found = path.stat()
+    except (OSError, ValueError):
+        return None
+    return found.st_dev, found.st_ino
 
 
 def safe_name(domain: str) -> str:
