@@ -26,7 +26,7 @@ from audiovae.verbs import VERBS
 from audiovae.verbs.options import as_json
 
 DONE, OURS, USERS, INTERRUPTED, PIPE_CLOSED, TERMINATED = 0, 1, 2, 130, 141, 143
-"""Exit codes."""
+"""Exit codes. A verb may have one of its own where it has done its work but for some files: 3."""
 AGAIN = "nothing half-written has a final name: run it again"
 DESCRIPTION = (
     "Timbre transfer, embeddings and generation with one shared VAE encoder and a decoder for "
@@ -128,7 +128,7 @@ def _run(words: list[str]) -> int:
         print(_shown(line))
     if verb.common.json:
         print(json.dumps(as_json(report.facts)))
-    return DONE
+    return report.code
 
 
 def parse(words: list[str]) -> Any:

@@ -67,6 +67,11 @@ EMBED = [
     "take.wav -o out --model model --kind colour",
     "take.wav -o out --model model --kind timbre --pool none",
     "take.wav -o out --model wave --kind timbre",
+    "nan.wav gone.wav -o all.parquet --model model",
+    "take.wav -o out --model model --engine spark",
+    "take.wav -o out --model model --shard 2/2",
+    "take.wav -o out --model model --shard first",
+    "take.wav -o all.parquet --model model --shard 0/2",
 ]
 SEARCH = [
     "gone take.wav --model model",
@@ -139,6 +144,9 @@ PREPARE = [
     "music -o out --sample-rate 10",
     "music -o out --workers 0",
     "music -o out --valid 2",
+    "music -o out --engine spark",
+    "music -o out --shard 3/3",
+    "music -o full --shard 0/3",
     "music",
 ]
 SETTINGS = "--config tiny.json"

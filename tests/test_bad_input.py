@@ -124,6 +124,21 @@ def test_an_extra_that_is_missing_is_named(
     assert "audiovae[parquet]" in capsys.readouterr().err
 
 
+def test_work_on_ray_needs_its_extra(
+    place: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    real: Callable[..., object] = importlib.util.find_spec
+    monkeypatch.setattr(
+        importlib.util, "find_spec", lambda name, *a: None if name == "ray" else real(name, *a)
+    )
+    monkeypatch.chdir(place)
+    before = contents(place)
+    for words in ("embed take.wav -o out --model model", "prepare music -o out"):
+        assert main([*words.split(), "--engine", "ray"]) == 2
+        assert "audiovae[cluster]" in capsys.readouterr().err
+    assert contents(place) == before
+
+
 def test_a_model_on_the_hub_needs_its_extra(
     place: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

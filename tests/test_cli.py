@@ -138,7 +138,7 @@ def test_json_has_no_nan_and_knows_paths() -> None:
         "a": None,
         "b": "x",
         "c": [1, True, None],
-        "d": {"lines": [], "facts": {}},
+        "d": {"lines": [], "facts": {}, "code": 0},
     }
 
 

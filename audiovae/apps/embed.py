@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cached_property
@@ -67,6 +68,15 @@ class Encoder:
             check_timbre(model)
         self.model, self.precision, self.kind = model, precision, kind
         self.engine = Engine(model, precision=precision, piece_seconds=piece_seconds)
+
+    def to(self, device: str) -> Encoder:
+        """Return the same encoder on another device; its model goes there."""
+        return _encoder(self.model.to(device), self.precision, self.engine.piece_seconds, self.kind)
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        # Of what follows from the model nothing travels: another machine multiplies otherwise.
+        model = copy.deepcopy(self.model).cpu()
+        return _encoder, (model, self.precision, self.engine.piece_seconds, self.kind)
 
     @property
     def dimension(self) -> int:
@@ -150,6 +160,10 @@ class Encoder:
                 pooled = np.concatenate([pooled, timbre])
             return Embedding(pooled, middle)
         return Embedding(whole, (np.arange(len(whole)) + 0.5) * hop / rate)
+
+
+def _encoder(model: AudioVAE, precision: str, piece_seconds: float | None, kind: Kind) -> Encoder:
+    return Encoder(model.eval(), precision=precision, piece_seconds=piece_seconds, kind=kind)
 
 
 def check_pool(pool: str | None, kind: str = "content") -> None:

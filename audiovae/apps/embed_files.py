@@ -1,30 +1,26 @@
-"""Embeddings of files, written as NumPy archives or as one Parquet table."""
+"""Embeddings of files, written as NumPy archives or as Parquet tables."""
 
 from __future__ import annotations
 
-import importlib.util
-import io
 import json
-import os
-from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import NoReturn
 
-import numpy as np
-
-from audiovae.apps.embed import Embedding, Encoder, Pool, check_pool
-from audiovae.apps.output import check_folder, plan_names
-from audiovae.apps.pieces import Level
-from audiovae.apps.progress import Progress
-from audiovae.apps.sources import FileSource, MonoSource, find_inputs, level_of
+from audiovae.apps.embed import Encoder, Pool, check_pool
+from audiovae.apps.embed_output import TABLE, check_table, open_sink
+from audiovae.apps.embed_work import EmbedWork, Input
+from audiovae.apps.output import plan_names
+from audiovae.apps.sources import find_inputs
 from audiovae.atomic import write_atomically, writing
-from audiovae.audio.files import probe
-from audiovae.errors import UserError
+from audiovae.corpus.engines import Failed, WorkEngine, find_engine
+from audiovae.corpus.report import printable, summarise
+from audiovae.corpus.share import Share
+from audiovae.corpus.workers import Progress
+from audiovae.errors import AudioError, UserError
 
-FORMATS = ("npz", "npy")
-TABLE = ".parquet"
+FORMATS = ("npz", "npy", "parquet")
 
 
 @dataclass(frozen=True)
@@ -40,6 +36,25 @@ class Embedded:
     seconds: float
 
 
+@dataclass(frozen=True)
+class LeftOut:
+    """A file that could not be embedded."""
+
+    path: Path
+    error: str
+    """What is wrong with it, in one line."""
+
+
+class EmbedReport(list[Embedded]):
+    """The files that were embedded, in the order of the inputs; and what was left out."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.left_out: list[LeftOut] = []
+        self.errors: Path | None = None
+        """The table of them: a JSON line a file, with `path` and `error`."""
+
+
 def embed_files(
     encoder: Encoder,
     inputs: Iterable[str | Path],
@@ -48,142 +63,101 @@ def embed_files(
     pool: Pool | None = None,
     format: str = "npz",
     progress: bool = False,
-) -> list[Embedded]:
+    engine: str | WorkEngine = "local",
+    share: Share | None = None,
+) -> EmbedReport:
     """Embed files.
 
     `a.wav` gives `output/a.npz` with `embeddings`, `timestamps` and `metadata` (a JSON text), or
     with `format` `npy` `output/a.npy` with the embeddings alone. An output that ends in `.parquet`
-    is one table of all files: `path`, `frame`, `timestamp`, `embedding`. All inputs are read once
-    before the first file is written.
+    is one table of all files: `path`, `frame`, `timestamp`, `embedding`; with `format` `parquet`
+    the output is a folder of that table's parts, `part-00000.parquet` and so on. Tables appear
+    when all is done.
+
+    A file that can't be read is left out: it costs a line in the table of errors,
+    `output/_errors.jsonl`, or `all.errors.jsonl` beside `all.parquet`, and nothing else.
+
+    Args:
+        encoder: whose embeddings.
+        inputs: files, and folders of them.
+        output: a folder, or a file that ends in `.parquet`.
+        pool: as `Encoder.embed` has it.
+        format: `npz`, `npy` or `parquet`, of what is written to a folder.
+        progress: whether to show any.
+        engine: `local`, in this process; `ray`, by a pool of actors, each with an encoder of its
+            own; or an engine. The rows are the same.
+        share: which part of the inputs is this job's; each job writes files of its own.
 
     Raises:
-        AudioError: on an input that is no sound.
-        UserError: on two outputs of one name, or an output that is an input.
+        AudioError: where there is one input, and it is no sound.
+        UserError: where no input is a sound, on two outputs of one name, or an output that is an
+            input.
     """
     check_pool(pool, encoder.kind)
     if format not in FORMATS:
         raise UserError(f"format is {format!r}; expected one of {', '.join(FORMATS)}")
     output = Path(output)
-    table = output.suffix.lower() == TABLE
+    format = "parquet" if output.suffix.lower() == TABLE else format
+    works = find_engine(engine) if isinstance(engine, str) else engine
+    items = _plan(inputs, output, format, share)
+    errors = _errors_file(output, share)
+    report = EmbedReport()
+    with open_sink(output, format, encoder, pool, share) as sink:
+        results = works.run(EmbedWork(encoder, pool), items)
+        for item, found in Progress("embed", items, progress).follow(results):
+            if isinstance(found, Failed):
+                report.left_out.append(LeftOut(item.path, found.error))
+                continue
+            path = sink.give(item, found)
+            frames = len(found.embedding.timestamps)
+            report.append(Embedded(item.path, path, frames, encoder.dimension, found.seconds))
+        if not report and share is None:
+            _give_up(report.left_out)
+    report.errors = _write_errors(errors, report.left_out)
+    return report
+
+
+def _plan(
+    inputs: Iterable[str | Path], output: Path, format: str, share: Share | None
+) -> list[Input]:
+    """Return the files to embed and where their embeddings go, of all or of one share."""
     found = find_inputs(inputs)
-    if table:
-        _check_table(output)
+    if format == "parquet":
+        check_table(output, share)
         targets = [output] * len(found)
     else:
         targets = [paths[0] for paths in plan_names(found, output, [""], f".{format}")]
-    sources = [FileSource(probe(path)) for path, _ in found]
-    levels = [level_of(MonoSource(source)) for source in sources]
-    results = []
-    with (
-        Progress(sum(s.info.seconds for s in sources), "embed", progress) as bar,
-        _sink(output, encoder, pool, table) as give,
-    ):
-        for source, level, target in zip(sources, levels, targets, strict=True):
-            found_here = _embed(encoder, source, level, pool)
-            give(found_here, source, target)
-            frames = len(found_here.timestamps)
-            results.append(
-                Embedded(source.info.path, target, frames, encoder.dimension, source.info.seconds)
-            )
-            bar.advance(source.info.seconds)
-    return results
-
-
-def _embed(
-    encoder: Encoder, source: FileSource, level: Level, pool: Pool | None
-) -> Embedding[np.ndarray]:
-    return encoder.embed_source(source, pool, level)
-
-
-def metadata(encoder: Encoder, source: FileSource, pool: Pool | None) -> dict[str, Any]:
-    """Return what is written beside the embeddings of a file."""
-    return {
-        "path": str(source.info.path),
-        "seconds": source.info.seconds,
-        "source_sample_rate": source.sample_rate,
-        "pool": pool_of(encoder, pool),
-        **encoder_metadata(encoder),
-    }
-
-
-def encoder_metadata(encoder: Encoder) -> dict[str, Any]:
-    """Return what is written of the encoder."""
-    return {
-        "model": encoder.fingerprint,
-        "sample_rate": encoder.model.config.audio.sample_rate,
-        "latent_rate": encoder.rate,
-        "dimension": encoder.dimension,
-        "kind": encoder.kind,
-    }
-
-
-def pool_of(encoder: Encoder, pool: Pool | None) -> Pool:
-    """Return how embeddings are pooled."""
-    return pool or ("none" if encoder.kind == "content" else "mean")
-
-
-def _check_table(output: Path) -> None:
-    if importlib.util.find_spec("pyarrow") is None:
-        raise UserError("Parquet needs pyarrow: install audiovae[parquet], or write .npz files")
-    if output.is_dir():
-        raise UserError(f"{output} is a folder; expected a file name for the table")
-    check_folder(output.parent)
-
-
-@contextmanager
-def _sink(output: Path, encoder: Encoder, pool: Pool | None, table: bool) -> Iterator[Any]:
-    """Give a function that writes one file's embeddings."""
-    if table:
-        with _table(output, encoder, pool) as give:
-            yield give
-        return
-
-    def give_file(found: Embedding[np.ndarray], source: FileSource, target: Path) -> None:
-        buffer = io.BytesIO()
-        if target.suffix == ".npy":
-            np.save(buffer, found.embeddings)
-        else:
-            text = np.array(json.dumps(metadata(encoder, source, pool)))
-            np.savez(
-                buffer, embeddings=found.embeddings, timestamps=found.timestamps, metadata=text
-            )
-        target.parent.mkdir(parents=True, exist_ok=True)
-        write_atomically(target, buffer.getvalue())
-
-    yield give_file
-
-
-@contextmanager
-def _table(output: Path, encoder: Encoder, pool: Pool | None) -> Iterator[Any]:
-    import pyarrow as pa
-    import pyarrow.parquet as pq
-
-    fields = [
-        ("path", pa.string()),
-        ("frame", pa.int64()),
-        ("timestamp", pa.float64()),
-        ("embedding", pa.list_(pa.float32(), encoder.dimension)),
+    items = [
+        Input(path, path.absolute(), target)
+        for (path, _), target in zip(found, targets, strict=True)
     ]
-    facts = json.dumps({**encoder_metadata(encoder), "pool": pool_of(encoder, pool)})
-    schema = pa.schema(fields, metadata={"audiovae": facts})
-    output.parent.mkdir(parents=True, exist_ok=True)
-    temporary = output.with_name(f".{output.name}.{os.getpid()}.part")
+    return items if share is None else share.of(items)
 
-    def give(found: Embedding[np.ndarray], source: FileSource, target: Path) -> None:
-        rows = np.atleast_2d(found.embeddings)
-        values = pa.array(rows.ravel(), pa.float32())
-        columns = [
-            pa.array([str(source.info.path)] * len(rows)),
-            pa.array(np.arange(len(rows))),
-            pa.array(found.timestamps),
-            pa.FixedSizeListArray.from_arrays(values, encoder.dimension),
-        ]
-        writer.write_table(pa.table(columns, schema=schema))
 
-    try:
-        with writing(output):
-            with pq.ParquetWriter(temporary, schema) as writer:
-                yield give
-            os.replace(temporary, output)
-    finally:
-        temporary.unlink(missing_ok=True)
+def _errors_file(output: Path, share: Share | None) -> Path:
+    """Return the place of the table of errors. Readers of tables pass over what begins with `_`."""
+    if output.suffix.lower() == TABLE:
+        return output.with_suffix(".errors.jsonl")
+    return output / ("_errors.jsonl" if share is None else f"_errors-{share.name}.jsonl")
+
+
+def _write_errors(path: Path, left_out: list[LeftOut]) -> Path | None:
+    """Write the table of errors; without any, remove an older one."""
+    if not left_out:
+        path.unlink(missing_ok=True)
+        return None
+    lines = [
+        json.dumps({"path": printable(str(one.path)), "error": printable(one.error)})
+        for one in left_out
+    ]
+    with writing(path):
+        path.parent.mkdir(parents=True, exist_ok=True)
+    write_atomically(path, "".join(f"{line}\n" for line in lines).encode("ascii"))
+    return path
+
+
+def _give_up(left_out: list[LeftOut]) -> NoReturn:
+    if len(left_out) == 1:
+        raise AudioError(left_out[0].error)
+    reasons = [(str(one.path), one.error.replace(str(one.path), "the file")) for one in left_out]
+    raise UserError(f"none of {len(left_out)} files could be embedded: {summarise(reasons)}")

@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 
 from audiovae.apps.embed import Encoder
-from audiovae.apps.embed_files import encoder_metadata
+from audiovae.apps.embed_output import encoder_metadata
 from audiovae.apps.output import check_folder
 from audiovae.apps.progress import Progress
 from audiovae.apps.sources import FileSource, find_inputs

@@ -15,6 +15,8 @@ import numpy as np
 from audiovae.corpus.checksums import Summing, sum_of_sums, sums_file
 from audiovae.corpus.convert import SAMPLES, Part
 from audiovae.corpus.manifest import Entry, format_entry, write_atomic
+from audiovae.corpus.scan import Source
+from audiovae.corpus.split import assign_splits
 from audiovae.corpus.store import (
     AUDIO_FOLDER,
     MANIFEST_FILE,
@@ -40,6 +42,27 @@ class Piece:
     """First sample in the file."""
     places: tuple[tuple[Path, int, int], ...] = ()
     """For shards: of each piece's FLAC the file that holds it, first byte, bytes."""
+
+
+@dataclass(frozen=True)
+class Converted:
+    """Recordings and their samples."""
+
+    hashes: dict[str, str]
+    """SHA-256 of each path that could be read."""
+    failed: dict[str, str]
+    """Why others could not."""
+    keys: dict[str, str]
+    """The key of each path's piece."""
+    pieces: dict[str, Piece]
+    fresh: int
+    """How many were converted now."""
+
+    def reason(self, path: str) -> str | None:
+        """Return why a path has no samples."""
+        return (
+            self.failed[path] if path in self.failed else self.pieces[self.keys[path]].part.reason
+        )
 
 
 def known_pieces(
@@ -87,6 +110,39 @@ def _whole(store: Store, domain: str) -> list[Entry]:
         return [entry for entry in store.entries(domain) if store.is_whole(entry)]
     except CorpusError:  # The checksums are damaged.
         return []
+
+
+def make_entries(
+    kept: list[tuple[Source, Piece]],
+    hashes: dict[str, str],
+    groups: dict[str, str],
+    settings: dict[str, Any],
+) -> list[Entry]:
+    """Return the manifest of the sources kept: sorted by path, one after the other in a domain."""
+    units = {source.path: groups.get(source.path, source.path) for source, _ in kept}
+    splits = assign_splits(
+        [(source.domain, units[source.path]) for source, _ in kept],
+        settings["valid"],
+        settings["test"],
+        settings["seed"],
+    )
+    entries, ends = [], dict.fromkeys((source.domain for source, _ in kept), 0)
+    for source, piece in kept:
+        entry = Entry(
+            path=source.path,
+            domain=source.domain,
+            sha256=hashes[source.path],
+            frames=piece.part.frames,
+            sample_rate=piece.part.sample_rate,
+            channels=piece.part.channels,
+            loudness=piece.part.loudness,
+            split=splits[units[source.path]],
+            group=groups.get(source.path),
+            offset=ends[source.domain],
+        )
+        entries.append(entry)
+        ends[source.domain] += entry.frames
+    return entries
 
 
 def assemble(

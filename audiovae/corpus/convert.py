@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import math
 import os
+import secrets
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -127,7 +128,8 @@ def convert(task: Task) -> Part:
 def _convert(task: Task) -> Part:
     info = files.probe(task.source.file, task.limits)
     expected = resampled_frames(info.frames, info.sample_rate, task.sample_rate)
-    temporary = task.part.with_name(f"{task.part.name}.{os.getpid()}.tmp")
+    # Jobs on several machines may have one recording's copies, and equal process numbers.
+    temporary = task.part.with_name(f"{task.part.name}.{secrets.token_hex(4)}.tmp")
     try:
         gain = 1.0
         frames, peak, loudest, energy = _write(task, temporary, gain, expected)

@@ -6,6 +6,7 @@ import dataclasses
 import json
 import os
 import re
+import secrets
 import typing
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -80,7 +81,7 @@ def write_atomic(path: Path, text: str, scratch: Path | None = None) -> Path:
     Unlike `audiovae.atomic.write_atomically` it does not wait for the disk: there are thousands,
     and what a power cut takes is made again.
     """
-    temporary = (scratch or path.parent) / f".{path.name}.{os.getpid()}.tmp"
+    temporary = (scratch or path.parent) / f".{path.name}.{secrets.token_hex(4)}.tmp"
     temporary.write_text(text, encoding="ascii", newline="\n")
     os.replace(temporary, path)
     return path

@@ -2,30 +2,29 @@
 
 from __future__ import annotations
 
-import dataclasses
-import hashlib
 import json
 import shutil
-from pathlib import Path, PurePosixPath
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
 from typing import Any, NoReturn
 
 from audiovae.atomic import CLOSED, FULL, why_not
 from audiovae.audio.files import Limits
-from audiovae.corpus.assemble import Piece
-from audiovae.corpus.convert import Task, convert, is_silent
-from audiovae.corpus.forms import SHARDS, STORE, Form, piece_samples
-from audiovae.corpus.manifest import Entry, valid_domain
-from audiovae.corpus.report import PrepareReport, summarise
-from audiovae.corpus.scan import Scan, Skipped, Source, hash_file, scan
-from audiovae.corpus.split import assign_splits
+from audiovae.corpus.assemble import Converted, Piece, make_entries
+from audiovae.corpus.convert import Part, convert, is_silent
+from audiovae.corpus.engines import Always, Failed, LocalEngine, WorkEngine
+from audiovae.corpus.forms import SHARDS, STORE, Form
+from audiovae.corpus.job import Job, plan_job
+from audiovae.corpus.manifest import valid_domain
+from audiovae.corpus.report import PrepareReport, ShareReport, summarise
+from audiovae.corpus.scan import Skipped, Source, hash_file
+from audiovae.corpus.share import Share
 from audiovae.corpus.store import PARTS_FOLDER
-from audiovae.corpus.workers import Progress, available_cores, run_processes, run_threads
-from audiovae.errors import ConfigError, CorpusError
+from audiovae.corpus.workers import Progress, run_processes, run_threads
+from audiovae.errors import CorpusError
 
-__all__ = ["PrepareReport", "prepare", "valid_domain"]
-
-CONVERSION = 1
-"""Changes whenever the samples that a file gives do, so that old ones are not used again."""
+__all__ = ["PrepareReport", "prepare", "prepare_share", "valid_domain"]
 
 
 def prepare(
@@ -43,6 +42,7 @@ def prepare(
     piece: float = 30.0,
     limits: Limits | None = None,
     progress: bool = True,
+    engine: str | WorkEngine = "local",
 ) -> PrepareReport:
     """Make the store `output` from the recordings in `folder/<domain>/**`, or shards of it.
 
@@ -53,7 +53,8 @@ def prepare(
     `folder/groups.json` may map paths to groups that share a split. Interrupted at any moment, the
     same call goes on where it was and ends with the same bytes. Over a finished store it converts
     what is new or changed, and an unchanged store stays as it is. While it works, the disk holds
-    the samples twice.
+    the samples twice. With the engine `ray` a pool of actors hashes and converts, on machines that
+    see both folders; the bytes are the same.
 
     With `shards` the output is tar files of up to about `shard_mb` megabytes with FLAC of `piece`
     seconds, to be read in streams from any place; all else is as with a store.
@@ -63,36 +64,54 @@ def prepare(
     Raises `CorpusError` when the folder has no usable recording or the output is something else
     than a store, and `ConfigError` on settings out of range.
     """
-    folder, output = Path(folder), Path(output)
-    limits = limits or Limits()
-    if not 1000 <= sample_rate <= 768_000:
-        raise ConfigError(f"sample_rate is {sample_rate}; expected 1000 to 768000 Hz")
-    if workers is not None and workers < 1:
-        raise ConfigError(f"workers is {workers}; expected at least 1")
-    if level is not None and not -60 <= level <= 0:
-        raise ConfigError(f"level is {level} dB; expected -60 to 0 dB of full scale")
-    form, cut = STORE, None
-    if shards:
-        form, cut = SHARDS, piece_samples(piece, shard_mb, sample_rate)
-    assign_splits([], valid, test, seed)
-    found = scan(folder)
-    _check_output(folder, output, form)
-    conversion = [CONVERSION, sample_rate, level, dataclasses.asdict(limits)]
-    settings = {
-        "format": form.format,
-        "version": form.version,
-        "sample_rate": sample_rate,
-        "valid": valid,
-        "test": test,
-        "seed": seed,
-        "level": level,
-        "conversion": _digest([*conversion, cut] if cut else conversion),
-    }
-    if cut:
-        settings |= {"piece": cut, "shard_mb": shard_mb}
-    workers = workers or available_cores()
+    split = {"valid": valid, "test": test, "seed": seed}
+    cut = (piece, shard_mb) if shards else None
+    job = plan_job(
+        folder, output, split, sample_rate, level, cut, limits, workers, progress, engine
+    )
+    _check_output(Path(folder), job.output, job.form)
+    with _told(job.output):
+        return _prepare(job)
+
+
+def prepare_share(
+    folder: str | Path,
+    output: str | Path,
+    share: Share,
+    *,
+    sample_rate: int = 44_100,
+    workers: int | None = None,
+    level: float | None = None,
+    shards: bool = False,
+    shard_mb: float = 256,
+    piece: float = 30.0,
+    limits: Limits | None = None,
+    progress: bool = True,
+    engine: str | WorkEngine = "local",
+) -> ShareReport:
+    """Convert the share of one of several jobs; `prepare` then finds it done, and joins all.
+
+    The jobs may run at once, on machines that see both folders. When all have ended, `prepare`
+    with the same arguments makes the store: the bytes are those that it would have made alone.
+
+    Raises `CorpusError` and `ConfigError` as `prepare` does.
+    """
+    cut = (piece, shard_mb) if shards else None
+    job = plan_job(folder, output, {}, sample_rate, level, cut, limits, workers, progress, engine)
+    _check_output(Path(folder), job.output, job.form)
+    sources = share.of(job.found.sources)
+    with _told(job.output):
+        done = _convert(job, sources, clean=False)
+    reasons = [(source.path, done.reason(source.path)) for source in sources]
+    skipped = [(path, reason) for path, reason in sorted(reasons) if reason]
+    return ShareReport(job.output, str(share), len(sources), done.fresh, skipped)
+
+
+@contextmanager
+def _told(output: Path) -> Iterator[None]:
+    """Say of a place that can't be written what the system says."""
     try:
-        return _prepare(found, output, form, settings, limits, workers, progress)
+        yield
     except OSError as error:
         if error.errno in (*FULL, *CLOSED):
             raise CorpusError(f"{output} can't be written: {why_not(error)}") from None
@@ -122,113 +141,81 @@ def _check_output(folder: Path, output: Path, form: Form) -> None:
         raise CorpusError(f"{output} holds something else than {what}: choose a new folder")
 
 
-def _digest(values: list[Any]) -> str:
-    return hashlib.sha256(json.dumps(values).encode()).hexdigest()[:40]
-
-
-def _prepare(
-    found: Scan,
-    output: Path,
-    form: Form,
-    settings: dict[str, Any],
-    limits: Limits,
-    workers: int,
-    progress: bool,
-) -> PrepareReport:
-    """Do the work of `prepare`, after its arguments were checked."""
-    bar = Progress("hashing", found.sources, progress)
-    hashing = run_threads(_try_hash, found.sources, workers, bar)
-    hashes = {source.path: sha256 for source, sha256 in hashing if sha256}
-    skipped = list(found.skipped)
-    skipped += [(s.path, "can't be opened") for s in found.sources if s.path not in hashes]
-
-    def key(path: str, sha256: str) -> str:
-        """Return what samples depend on: a file's content, how it is read, and to what."""
-        return _digest([sha256, PurePosixPath(path).suffix.lower(), settings["conversion"]])
-
-    keys = {path: key(path, sha256) for path, sha256 in hashes.items()}
-    pieces = form.known(output, lambda entry: key(entry.path, entry.sha256), settings)
-    folder, rate, level = output / PARTS_FOLDER, settings["sample_rate"], settings["level"]
-    cut = settings.get("piece")
+def _convert(job: Job, sources: list[Source], clean: bool) -> Converted:
+    """Convert what is not converted yet; `clean` where nobody else does so now."""
+    bar = Progress("hashing", sources, job.progress)
+    hashes, failed = {}, {}
+    for source, sha256 in _run(job, run_threads, _try_hash, sources, bar):
+        if isinstance(sha256, str):
+            hashes[source.path] = sha256
+        else:
+            failed[source.path] = sha256.error
+    keys = {path: job.key(path, sha256) for path, sha256 in hashes.items()}
+    pieces = job.form.known(job.output, lambda e: job.key(e.path, e.sha256), job.settings)
+    folder = job.output.absolute() / PARTS_FOLDER
     # The first path of equal contents is the one that is converted, whatever the order of hashing.
     todo = {
-        keys[source.path]: Task(source, folder / keys[source.path], rate, limits, level, cut)
-        for source in reversed(found.sources)
+        keys[source.path]: job.task(source, folder / keys[source.path])
+        for source in reversed(sources)
         if keys.get(source.path) not in pieces and source.path in keys
     }
     if todo:
         folder.mkdir(parents=True, exist_ok=True)
-        for stale in folder.glob("*.tmp"):  # A killed run's halves.
-            stale.unlink(missing_ok=True)
+    for stale in folder.glob("*.tmp") if todo and clean else ():  # A killed run's halves.
+        stale.unlink(missing_ok=True)
     # The longest first, so that no worker is left alone with it at the end.
     tasks = sorted(todo.values(), key=lambda task: (-task.size, task.source.path))
-    bar = Progress("converting", tasks, progress)
-    for task, part in run_processes(convert, tasks, workers, bar):
-        pieces[task.part.name] = form.made(task, part)
+    bar = Progress("converting", tasks, job.progress)
+    for task, part in _run(job, run_processes, convert, tasks, bar):
+        part = Part(reason=part.error) if isinstance(part, Failed) else part
+        pieces[task.part.name] = job.form.made(task, part)
+    fresh = sum(pieces[task.part.name].part.reason is None for task in tasks)
+    return Converted(hashes, failed, keys, pieces, fresh)
 
+
+def _run(
+    job: Job, here: Any, function: Callable[[Any], Any], items: list[Any], bar: Progress
+) -> Iterator[tuple[Any, Any]]:
+    """Do the work, by `here` on this machine, or by the job's engine."""
+    if isinstance(job.engine, LocalEngine):
+        return here(function, items, job.workers, bar)
+    return bar.follow(job.engine.run(Always(function), items))
+
+
+def _prepare(job: Job) -> PrepareReport:
+    """Do the work of `prepare`, after its arguments were checked."""
+    found, output, settings = job.found, job.output, job.settings
+    done = _convert(job, found.sources, clean=True)
+    skipped = list(found.skipped)
     kept: list[tuple[Source, Piece]] = []
     first: dict[str, str] = {}
     for source in found.sources:
-        if source.path not in keys:
+        if reason := done.reason(source.path):
+            skipped.append((source.path, reason))
             continue
-        piece, sha256 = pieces[keys[source.path]], hashes[source.path]
-        if piece.part.reason:
-            skipped.append((source.path, piece.part.reason))
-        elif first.setdefault(sha256, source.path) != source.path:
+        sha256 = done.hashes[source.path]
+        if first.setdefault(sha256, source.path) != source.path:
             skipped.append((source.path, f"the same bytes as {first[sha256]!r}"))
         else:
-            kept.append((source, piece))
+            kept.append((source, done.pieces[done.keys[source.path]]))
     skipped.sort()
     if not kept:
         _give_up(output, skipped)
-    entries = _entries(kept, hashes, found.groups, settings)
-    used = {key: pieces[key].part.reason for key in sorted(set(keys.values()))}
+    entries = make_entries(kept, done.hashes, found.groups, settings)
+    used = {key: done.pieces[key].part.reason for key in sorted(set(done.keys.values()))}
     silent = {key: reason for key, reason in used.items() if reason and is_silent(reason)}
     settings = settings | {"silent": silent}
     samples = {source.path: piece for source, piece in kept}
-    changed = form.assemble(output, entries, samples, settings)
-    unchanged = not changed
-    return PrepareReport(output, rate, found.domains, entries, skipped, unchanged, form.name)
+    unchanged = not job.form.assemble(output, entries, samples, settings)
+    rate, name = settings["sample_rate"], job.form.name
+    return PrepareReport(output, rate, found.domains, entries, skipped, unchanged, name)
 
 
-def _try_hash(source: Source) -> str | None:
+def _try_hash(source: Source) -> str | Failed:
     try:
         return hash_file(source.file)
     except OSError:
-        return None
-
-
-def _entries(
-    kept: list[tuple[Source, Piece]],
-    hashes: dict[str, str],
-    groups: dict[str, str],
-    settings: dict[str, Any],
-) -> list[Entry]:
-    """Return the manifest of the sources kept: sorted by path, one after the other in a domain."""
-    units = {source.path: groups.get(source.path, source.path) for source, _ in kept}
-    splits = assign_splits(
-        [(source.domain, units[source.path]) for source, _ in kept],
-        settings["valid"],
-        settings["test"],
-        settings["seed"],
-    )
-    entries, ends = [], dict.fromkeys((source.domain for source, _ in kept), 0)
-    for source, piece in kept:
-        entry = Entry(
-            path=source.path,
-            domain=source.domain,
-            sha256=hashes[source.path],
-            frames=piece.part.frames,
-            sample_rate=piece.part.sample_rate,
-            channels=piece.part.channels,
-            loudness=piece.part.loudness,
-            split=splits[units[source.path]],
-            group=groups.get(source.path),
-            offset=ends[source.domain],
-        )
-        entries.append(entry)
-        ends[source.domain] += entry.frames
-    return entries
+        return Failed("can't be opened")
 
 
 def _give_up(output: Path, skipped: Skipped) -> NoReturn:

@@ -74,6 +74,30 @@ class PrepareReport:
         ]
 
 
+@dataclass(frozen=True)
+class ShareReport:
+    """The outcome of `prepare_share`."""
+
+    store: Path
+    share: str
+    recordings: int
+    """In the share."""
+    fresh: int
+    """How many of them were converted now."""
+    skipped: Skipped
+    """(path relative to the source folder, reason) of each that has no samples, sorted."""
+
+    def table(self) -> str:
+        """Return every file left out with its reason, and what is to be done next."""
+        lines = [f"{path!r} is left out: {reason}"[:500] for path, reason in self.skipped]
+        lines.append(
+            f"shard {self.share}: {self.recordings} recordings, {self.fresh} converted now, "
+            f"{len(self.skipped)} left out; when all shards are done, the same command without "
+            "--shard joins them"
+        )
+        return printable("\n".join(lines))
+
+
 def summarise(skipped: Skipped) -> str:
     """Return the commonest reasons for files left out in one line, each with an example."""
     counts = Counter(reason for _, reason in skipped)

@@ -6,12 +6,13 @@ Nothing heavy is imported here but inside the verbs: `--help` must answer at onc
 from __future__ import annotations
 
 from audiovae.verbs.about import Doctor, Info
+from audiovae.verbs.embed import Embed, Search
 from audiovae.verbs.export import Export
 from audiovae.verbs.judge import Evaluate, Probe, ReportRun
 from audiovae.verbs.latent import FitPrior, Grid, Interpolate
 from audiovae.verbs.live import Live
 from audiovae.verbs.training import AddDomain, Prepare, Train, TrainNotes, TrainVocoder
-from audiovae.verbs.use import Demo, Embed, Generate, Play, Search, Transfer
+from audiovae.verbs.use import Demo, Generate, Play, Transfer
 from audiovae.verbs.web import Web
 
 VERBS: dict[str, type] = {

@@ -5,12 +5,13 @@ from __future__ import annotations
 import dataclasses
 import json
 import math
+import time
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
-from tyro.conf import arg
+from tyro.conf import Positional, arg
 
 from audiovae.errors import ConfigError, UserError
 
@@ -23,6 +24,9 @@ Number = Annotated[float | None, arg(metavar="NUMBER")]
 Whole = Annotated[int | None, arg(metavar="WHOLE")]
 Place = Annotated[Path | None, arg(metavar="PATH")]
 Output = Annotated[Path, arg(aliases=["-o"], metavar="PATH")]
+Inputs = Positional[Annotated[list[Path], arg(metavar="PATH ...")]]
+Engine = Literal["local", "ray"]
+ShareOf = Annotated[str | None, arg(metavar="I/N")]
 Names = Annotated[list[str], arg(metavar="DOMAIN ...")]
 
 
@@ -33,6 +37,8 @@ class Report:
     lines: list[str]
     facts: dict[str, Any]
     """For `--json`."""
+    code: int = 0
+    """The program's exit code."""
 
 
 @dataclass(kw_only=True)
@@ -190,6 +196,15 @@ def parse_blend(text: str | None) -> dict[str, float] | None:
             raise UserError(f"--blend {text!r}: expected domains and weights, piano=0.7,flute=0.3")
         weights[domain] = weight
     return weights
+
+
+def pace(lengths: list[float], started: float) -> tuple[str, dict[str, float]]:
+    """Say how fast files of some seconds each were done since `started`."""
+    elapsed, audio = time.perf_counter() - started, sum(lengths)
+    times = audio / elapsed
+    text = f"{len(lengths)} file{'s' * (len(lengths) != 1)}, {audio:.1f} s of audio"
+    facts = {"seconds": round(audio, 3), "times_real_time": round(times, 2)}
+    return f"{text}: {times:.1f} times real time", facts
 
 
 def as_json(value: Any) -> Any:

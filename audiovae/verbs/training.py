@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import math
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -14,6 +15,7 @@ from audiovae.verbs.options import (
     Budgeted,
     Common,
     Compute,
+    Engine,
     Machine,
     Names,
     Number,
@@ -22,6 +24,7 @@ from audiovae.verbs.options import (
     Plain,
     Report,
     Settings,
+    ShareOf,
     UseModel,
     Whole,
     WithModel,
@@ -56,13 +59,18 @@ class Prepare:
     """Most megabytes of a shard, about."""
     piece: float = 30.0
     """Seconds of the pieces that recordings are cut into, in shards."""
+    engine: Engine = "local"
+    """ray gives the work to a pool of processes: on this machine, or on a cluster it is part of."""
+    shard: ShareOf = None
+    """The share of one of several jobs, 0/8 to 7/8; at the end the same without it joins all."""
 
     common: Plain = field(default_factory=Common)
 
     def run(self) -> Report:
         """Prepare."""
         from audiovae.corpus.adopt import has_foreign_shards, index_shards
-        from audiovae.corpus.prepare import prepare
+        from audiovae.corpus.prepare import prepare, prepare_share
+        from audiovae.corpus.share import Share
 
         if self.shards and self.output == self.folder and has_foreign_shards(self.folder):
             from audiovae.apps.info import as_lines, describe_shards
@@ -70,19 +78,20 @@ class Prepare:
             index_shards(self.folder, self.sample_rate)
             facts = describe_shards(self.folder)
             return Report(as_lines(facts), facts)
-        report = prepare(
-            self.folder,
-            self.output,
-            sample_rate=self.sample_rate,
-            workers=self.workers,
-            valid=self.valid,
-            test=self.test,
-            seed=self.seed,
-            level=self.level,
-            shards=self.shards,
-            shard_mb=self.shard_mb,
-            piece=self.piece,
-        )
+        settings: dict[str, Any] = {
+            "sample_rate": self.sample_rate,
+            "workers": self.workers,
+            "level": self.level,
+            "shards": self.shards,
+            "shard_mb": self.shard_mb,
+            "piece": self.piece,
+            "engine": self.engine,
+        }
+        if self.shard is not None:
+            part = prepare_share(self.folder, self.output, Share.parse(self.shard), **settings)
+            return Report([part.table()], dataclasses.asdict(part))
+        split: dict[str, Any] = {"valid": self.valid, "test": self.test, "seed": self.seed}
+        report = prepare(self.folder, self.output, **split, **settings)
         skipped = [{"path": path, "reason": reason} for path, reason in report.skipped]
         facts = {"store": report.store, "recordings": len(report.entries), "skipped": skipped}
         return Report([report.table()], {**facts, "hours": report.hours})

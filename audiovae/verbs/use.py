@@ -1,4 +1,4 @@
-"""Verbs that use a model: demo, transfer, play, embed, search, generate."""
+"""Verbs that use a model: demo, transfer, play, generate."""
 
 from __future__ import annotations
 
@@ -10,18 +10,18 @@ from typing import Annotated, Literal
 from tyro.conf import Positional, arg
 
 from audiovae.verbs.options import (
+    Inputs,
     Names,
     Number,
     Output,
     Report,
     UseModel,
     WithModel,
+    pace,
     parse_blend,
 )
 
-Kind = Literal["content", "timbre", "both"]
 Format = Literal["wav", "flac", "ogg"]
-Inputs = Positional[Annotated[list[Path], arg(metavar="PATH ...")]]
 Scores = Positional[Annotated[list[Path], arg(metavar="MIDI ...")]]
 Blend = Annotated[str | None, arg(metavar="DOMAIN=WEIGHT,...")]
 
@@ -105,8 +105,8 @@ class Transfer:
             shift = f", source shifted by {one.transposed:g} semitones" if one.transposed else ""
             clipped = f", {one.clipped} samples cut to full scale" if one.clipped else ""
             lines.append(f"{one.path}{shift}{clipped}")
-        said, pace = _pace([one.seconds for one in written], started)
-        return Report([*lines, said], {"model": found.note, "files": written, **pace})
+        said, facts = pace([one.seconds for one in written], started)
+        return Report([*lines, said], {"model": found.note, "files": written, **facts})
 
 
 @dataclass(kw_only=True)
@@ -152,81 +152,8 @@ class Play:
             moved = f", {one.moved} moved by octaves to where the model plays" if one.moved else ""
             clipped = f", {one.clipped} samples cut to full scale" if one.clipped else ""
             lines.append(f"{one.path}: {one.notes} notes{left}{moved}{clipped}")
-        said, pace = _pace([one.seconds for one in written], started)
-        return Report([*lines, said], {"model": found.note, "files": written, **pace})
-
-
-@dataclass(kw_only=True)
-class Embed:
-    """Write embeddings of sound with their time stamps: a.wav gives OUT/a.npz."""
-
-    inputs: Inputs
-    """Audio files, and folders of them."""
-    output: Output
-    """Folder to write to, or a file that ends in .parquet for one table."""
-    pool: Literal["none", "mean"] | None = None
-    """mean gives one embedding a file, none (when left out) one a latent frame."""
-    kind: Kind = "content"
-    """content is what is played, timbre on what: one embedding a file; both is the two, joined."""
-    format: Literal["npz", "npy"] = "npz"
-    """Of what is written to a folder."""
-
-    common: UseModel = field(default_factory=WithModel)
-
-    def run(self) -> Report:
-        """Embed."""
-        from audiovae.apps.embed import Encoder, needed
-        from audiovae.apps.embed_files import embed_files, encoder_metadata
-
-        model = self.common.find(needed(self.kind)).model
-        encoder = Encoder(model, precision=self.common.precision, kind=self.kind)
-        started = time.perf_counter()
-        written = embed_files(
-            encoder, self.inputs, self.output, pool=self.pool, format=self.format, progress=True
-        )
-        lines = [f"{w.source}: {w.frames} x {w.dimension} in {w.path}" for w in written]
-        said, pace = _pace([one.seconds for one in written], started)
-        return Report([*lines, said], {**encoder_metadata(encoder), "files": written, **pace})
-
-
-@dataclass(kw_only=True)
-class Search:
-    """List the files of a folder that are most like one, by the cosine of their embeddings."""
-
-    folder: Positional[Annotated[Path, arg(metavar="FOLDER")]]
-    """Folder of sounds."""
-    query: Positional[Annotated[Path, arg(metavar="QUERY")]]
-    """The sound to look for."""
-    kind: Kind = "both"
-    """What is compared: content is what is played, timbre on what."""
-    count: int = 10
-    """Of files to list."""
-    output: Annotated[Path | None, arg(aliases=["-o"], metavar="PATH")] = None
-    """An .npz file that keeps the embeddings, so that the next search is quick."""
-
-    common: UseModel = field(default_factory=WithModel)
-
-    def run(self) -> Report:
-        """Search."""
-        from audiovae.apps.embed import Encoder, needed
-        from audiovae.apps.search import search_files
-
-        model = self.common.find(needed(self.kind)).model
-        encoder = Encoder(model, precision=self.common.precision, kind=self.kind)
-        hits = search_files(
-            encoder, self.folder, self.query, count=self.count, index=self.output, progress=True
-        )
-        lines = [f"{hit.similarity:.3f}  {hit.path}" for hit in hits]
-        return Report(lines, {"kind": self.kind, "query": self.query, "hits": hits})
-
-
-def _pace(lengths: list[float], started: float) -> tuple[str, dict[str, float]]:
-    """Say how fast files of some seconds each were done since `started`."""
-    elapsed, audio = time.perf_counter() - started, sum(lengths)
-    times = audio / elapsed
-    text = f"{len(lengths)} file{'s' * (len(lengths) != 1)}, {audio:.1f} s of audio"
-    facts = {"seconds": round(audio, 3), "times_real_time": round(times, 2)}
-    return f"{text}: {times:.1f} times real time", facts
+        said, facts = pace([one.seconds for one in written], started)
+        return Report([*lines, said], {"model": found.note, "files": written, **facts})
 
 
 @dataclass(kw_only=True)

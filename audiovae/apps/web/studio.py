@@ -14,7 +14,7 @@ from typing import Any, Literal
 import numpy as np
 
 from audiovae.apps.embed import KINDS, Encoder, Kind
-from audiovae.apps.embed_files import encoder_metadata
+from audiovae.apps.embed_output import encoder_metadata
 from audiovae.apps.embed_timbre import check_timbre
 from audiovae.apps.models import Resolved
 from audiovae.apps.search import Hit, Library
