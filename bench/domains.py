@@ -1,8 +1,8 @@
 """Cost of a step against the domains of a model: `python -m bench.domains --page`.
 
 A small model on a toy store made on the way. In one column all domains train in every step, in the
-other four of them, by turns (`training.domains_a_step`). Each point is measured in a process of
-its own, after every domain has had a turn. Seconds are those of a core, so that other programs on
+other four of them, by turns (`training.domains_a_step`). Steps of all sizes take turns, after every
+domain has had one. Seconds are those of a core, so that other programs on
 the machine count little. `--page` writes the table of docs/scaling.md.
 """
 
@@ -11,9 +11,7 @@ from __future__ import annotations
 import argparse
 import datetime
 import itertools
-import json
 import statistics
-import subprocess
 import sys
 import tempfile
 import time
@@ -21,7 +19,6 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from bench.__main__ import environment
 from bench.blocks import put
 from bench.table import load_average, machine, software
 
@@ -33,34 +30,24 @@ COUNTS = (8, 32, 128, 256)
 TURNS = 4
 """Domains of a step that has not all."""
 RATE, SECONDS = 16_000, 1.0
-STEPS = 9
-"""Timed steps."""
-ENOUGH = 6.0
-"""Seconds of a core after which no more are timed."""
+STEPS, FEW = 12, 3
+"""Timed steps, and those of all domains, which take long."""
 Points = Mapping[tuple[int, int], Mapping[str, float]]
 """`{(domains, domains a step or 0 for all): {"seconds", "held", "added"}}`."""
 
 
 def main() -> None:
-    """Parse, measure, write the table; `--worker` measures one point and prints it."""
+    """Parse, measure, write the table."""
     parser = argparse.ArgumentParser(prog="python -m bench.domains", description=__doc__)
     parser.add_argument("--counts", type=int, nargs="+", default=list(COUNTS))
-    parser.add_argument("--threads", type=int, default=1)
+    parser.add_argument("--store", type=Path, help="that has them; made when left out")
     parser.add_argument("--page", action="store_true", help="write the table of docs/scaling.md")
-    parser.add_argument("--worker", nargs=3, metavar=("STORE", "COUNT", "TURNS"))
     args = parser.parse_args()
-    if args.worker:
-        store, count, turns = args.worker
-        print(json.dumps(measure(Path(store), int(count), int(turns))))
-        return
-    load, points = load_average(), {}
+    load = load_average()
     with tempfile.TemporaryDirectory() as folder:
-        store = make_store(Path(folder), max(args.counts))
-        for count in args.counts:
-            for turns in (0, TURNS):
-                points[count, turns] = run_worker(store, count, turns, args.threads)
-                print(count, turns, points[count, turns], file=sys.stderr, flush=True)
-    text = table(points, args.threads, load)
+        store = args.store or make_store(Path(folder), max(args.counts))
+        points = measure(store, args.counts)
+    text = table(points, load)
     if args.page:
         put(PAGE, "domains", text)
     print(text)
@@ -81,19 +68,6 @@ def names(count: int) -> list[str]:
     return [f"domain {i:03d}" for i in range(count)]
 
 
-def run_worker(store: Path, count: int, turns: int, threads: int) -> dict[str, float]:
-    """Measure one point in a process of its own."""
-    words = [sys.executable, "-m", "bench.domains", "--worker", store, count, turns]
-    done = subprocess.run(
-        [str(word) for word in words],
-        env=environment(threads),
-        stdout=subprocess.PIPE,
-        text=True,
-        check=True,
-    )
-    return json.loads(done.stdout.splitlines()[-1])
-
-
 def small_config(turns: int) -> Config:
     """Return settings of a model whose step takes milliseconds."""
     from audiovae.config import AudioConfig, Config, ModelConfig, ObjectiveConfig, TrainingConfig
@@ -107,28 +81,44 @@ def small_config(turns: int) -> Config:
     )
 
 
-def measure(store: Path, count: int, turns: int) -> dict[str, float]:
+def measure(store: Path, counts: list[int]) -> dict[tuple[int, int], dict[str, float]]:
     """Return seconds of a step, and MiB that are held between steps and that one adds."""
+    import torch
+
     from audiovae.training.trainer import make_task
     from bench.scaling_worker import memory
 
-    start = memory("VmRSS")
-    task = make_task(store, "unused", small_config(turns), domains=names(count), device="cpu")
-    task.begin(10_000)
-    steps = itertools.count()
-    for _ in range(-(-count // turns) + 2 if turns else 3):
-        task.step(next(steps))
-    held = memory("VmRSS")
-    forget_peak()
-    times: list[float] = []
-    while len(times) < STEPS and sum(times) < ENOUGH:
-        before = time.process_time()
-        task.step(next(steps))
-        times.append(time.process_time() - before)
+    torch.set_num_threads(1)
+    steps, held, kept = {}, {}, []
+    for count, turns in itertools.product(counts, (0, TURNS)):
+        start = memory("VmRSS")
+        config = small_config(turns)
+        task = make_task(store, "unused", config, domains=names(count), device="cpu")
+        task.begin(10_000)
+        step = map(task.step, itertools.count())
+        for _ in range(-(-count // turns) if turns else 1):
+            next(step)
+        kept.append(task)
+        steps[count, turns], held[count, turns] = step, memory("VmRSS") - start
+        print(count, turns, held[count, turns], file=sys.stderr, flush=True)
+    times: dict[tuple[int, int], list[float]] = {point: [] for point in steps}
+    added: dict[tuple[int, int], list[float]] = {point: [] for point in steps}
+    for number in range(STEPS):
+        for point, step in steps.items():
+            if point[1] == 0 and number >= FEW:
+                continue
+            forget_peak()
+            before, own = memory("VmRSS"), time.process_time()
+            next(step)
+            times[point].append(time.process_time() - own)
+            added[point].append(memory("VmHWM") - before)
     return {
-        "seconds": statistics.median(times),
-        "held": held - start,
-        "added": memory("VmHWM") - held,
+        point: {
+            "seconds": statistics.median(times[point]),
+            "held": held[point],
+            "added": statistics.median(added[point]),
+        }
+        for point in steps
     }
 
 
@@ -139,12 +129,12 @@ def forget_peak() -> None:
         path.write_text("5")
 
 
-def table(points: Points, threads: int, load: str) -> str:
+def table(points: Points, load: str) -> str:
     """Return the figures as Markdown."""
     counts = list(dict.fromkeys(count for count, _ in points))
     lines = [
-        f"Medians on {threads} thread{'s' * (threads > 1)}, in milliseconds of a core; a small "
-        "model, two clips of a quarter of a second a domain.",
+        "Medians on one thread, in milliseconds of a core; a small model, two clips of a quarter "
+        "of a second a domain. What the first one holds has the libraries in it.",
         "",
         f"| domains | ms a step, all in it | ms a step, {TURNS} in it | MiB that a step adds, all "
         f"| MiB that a step adds, {TURNS} | MiB held between steps, all | the same, {TURNS} |",

@@ -100,7 +100,7 @@ def test_the_table_of_domains_has_its_ratio() -> None:
         for count in (8, 32)
         for turns in (0, 4)
     }
-    text = table(points, 1, "0.1")
+    text = table(points, "0.1")
     assert "takes 4.0 times as long and a step of 4 1.00 times" in text
     assert "| 32 | 4000.0 | 1000.0 |" in text
 
