@@ -150,8 +150,10 @@ def test_torchscript_in_a_fresh_process(tmp_path: Path, monkeypatch: pytest.Monk
 
 
 @needs_onnx
-@pytest.mark.slow
-@pytest.mark.parametrize("format", ["onnx", "pt2"])
+@pytest.mark.parametrize(
+    "format",
+    [pytest.param("onnx", marks=pytest.mark.slow), pytest.param("pt2", marks=pytest.mark.nightly)],
+)
 def test_graphs_of_every_method(format: str, tmp_path: Path) -> None:
     int8 = format == "onnx"
     report = export_model(

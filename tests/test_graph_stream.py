@@ -19,10 +19,13 @@ from audiovae.apps.graph_stream import GraphStream
 from audiovae.cli import main
 from audiovae.errors import AudioError, CheckpointError, UserError
 
-pytestmark = pytest.mark.skipif(
-    not all(importlib.util.find_spec(name) for name in ("onnx", "onnxruntime", "onnxscript")),
-    reason="needs the extra onnx",
-)
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.skipif(
+        not all(importlib.util.find_spec(n) for n in ("onnx", "onnxruntime", "onnxscript")),
+        reason="needs the extra onnx",
+    ),
+]
 
 
 @pytest.fixture(scope="module")

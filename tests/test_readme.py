@@ -24,8 +24,11 @@ HOW_TO = [
     "docs/shards.md",
 ]  # fmt: skip
 PAGES = ["README.md", *HOW_TO]
-SLOW = ["docs/first-instrument.md", "docs/daw.md"]
-"""A minute of one core each: a report with its maps and an evaluation; ONNX graphs."""
+MARKS = {
+    "docs/first-instrument.md": [pytest.mark.slow],  # a report with its maps, and an evaluation
+    "docs/nn-tilde.md": [pytest.mark.slow],  # TorchScript
+    "docs/daw.md": [pytest.mark.nightly],  # ONNX graphs of every method
+}
 MUSIC = {"docs/first-instrument.md": ["oboe"]}
 """Domains of a page's folder `music`, where they are not these:"""
 DOMAINS = ["piano", "violin"]
@@ -92,7 +95,7 @@ def run_commands(script: str, folder: Path) -> None:
 @needs_weights
 @pytest.mark.parametrize(
     "page",
-    [pytest.param(p, marks=[pytest.mark.slow] * (p in SLOW)) for p in PAGES],
+    [pytest.param(page, marks=MARKS.get(page, [])) for page in PAGES],
 )
 def test_what_a_page_shows_runs(
     page: str, tmp_path: Path, tiny_checkpoint: Path, monkeypatch: pytest.MonkeyPatch

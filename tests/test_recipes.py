@@ -138,7 +138,7 @@ def test_wavenets_go_from_log_mels_to_one_for_all_and_part(
     assert (together["steps"], together["init"]["steps"]) == (2, 1)
 
 
-@pytest.mark.slow
+@pytest.mark.nightly
 @pytest.mark.usefixtures("small")
 def test_members_of_the_family_are_compared(
     tones: tuple[Path, Path], tmp_path: Path, play: Callable[..., str]
