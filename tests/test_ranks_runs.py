@@ -30,7 +30,9 @@ def world(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder with a store, and settings for one clip and two clips a domain."""
     root = tmp_path_factory.mktemp("runs")
     folder = make_folder(root / "in", "ab", 4, 1.0)
-    prepare(folder, root / "store", sample_rate=TINY_RATE, valid=0.25, workers=1, progress=False)
+    common = {"sample_rate": TINY_RATE, "valid": 0.25, "workers": 1, "progress": False}
+    prepare(folder, root / "store", **common)
+    prepare(folder, root / "shards", shards=True, shard_mb=0.05, piece=1.0, **common)
     for rows in (1, 2):
         values = to_dict(tiny_config())
         values["training"] |= {
@@ -42,13 +44,19 @@ def world(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def launch(
-    world: Path, run: Path, processes: int, rows: int, *words: object, restarts: int = 0
+    world: Path,
+    run: Path,
+    processes: int,
+    rows: int,
+    *words: object,
+    restarts: int = 0,
+    corpus: str = "store",
 ) -> subprocess.Popen[str]:
     """Start `audiovae train` under torchrun."""
     command = [
         sys.executable, "-m", "torch.distributed.run", "--nproc-per-node", processes,
         "--master-port", free_port(), "--max-restarts", restarts, "-m", "audiovae",
-        "train", world / "store", "-o", run, "--config", world / f"{rows}.json",
+        "train", world / corpus, "-o", run, "--config", world / f"{rows}.json",
         "--steps", STEPS, "--device", "cpu", "--track", "none", *words,
     ]  # fmt: skip
     return subprocess.Popen(
@@ -128,6 +136,18 @@ def test_two_processes_of_one_row_are_one_of_two(world: Path, unbroken: Path) ->
     # Each step begins where roundings of the ones before it have led.
     assert all(a[1] == pytest.approx(b[1], rel=2e-3) for a, b in pairs)
     one, two = losses(unbroken)[0], losses(world / "alone")[0]
+    assert one[1] == pytest.approx(two[1], rel=1e-5)
+
+
+def test_two_processes_share_shards_as_one_reads_them_in_two_streams(
+    world: Path, tmp_path: Path
+) -> None:
+    words = ("--set", "training.streams=2")
+    finish(launch(world, tmp_path / "two", 2, 1, *words, corpus="shards"))
+    finish(launch(world, tmp_path / "one", 1, 2, *words, corpus="shards"))
+    pairs = zip(losses(tmp_path / "two"), losses(tmp_path / "one"), strict=True)
+    assert all(a[1] == pytest.approx(b[1], rel=2e-3) for a, b in pairs)
+    one, two = losses(tmp_path / "one")[0], losses(tmp_path / "two")[0]
     assert one[1] == pytest.approx(two[1], rel=1e-5)
 
 

@@ -238,6 +238,16 @@ def test_clips_have_the_levels_of_the_stores(tmp_path: Path) -> None:
     assert ours / theirs == pytest.approx(1, abs=0.35)
 
 
+def test_every_kind_of_loader_knows_its_rows_among_all(noise: Shards, tmp_path: Path) -> None:
+    store = make_store(silent_noise(tmp_path / "in", "a", 4), valid=0.0)
+    for corpus in (noise, store):
+        loader = make_loader(
+            corpus, domains=["a"], split="train", rows=2, clip_samples=100, seed=0, rank=1, world=3
+        )
+        assert (loader.row_offset, loader.processes, loader.rows) == (2, 3, 2)
+        loader.close()
+
+
 # What can't be
 
 

@@ -124,6 +124,7 @@ def make_loader(
             corpus, rank=rank, world=world, workers=workers, shuffle=shuffle, **common
         )
     else:
-        loader = Loader(corpus, pairing=pairing, reader=reader, row_offset=rank * rows, **common)
+        common |= {"row_offset": rank * rows, "processes": world}
+        loader = Loader(corpus, pairing=pairing, reader=reader, **common)
     loader.check()
     return loader

@@ -97,6 +97,8 @@ class VAETask:
         settings = self.config.training
         if self.aligned:
             domains = sorted({*domains, *self.sources})
+        # All processes hear the same held-out clips.
+        shared = split == "train"
         return make_loader(
             self.store,
             domains=domains,
@@ -107,10 +109,9 @@ class VAETask:
             pairing=settings.pairing,
             reader=settings.reader,
             device=self.device,
-            # All processes hear the same held-out clips.
-            rank=rank() if split == "train" else 0,
-            world=ranks() if split == "train" else 1,
-            streams=settings.streams,
+            rank=rank() if shared else 0,
+            world=ranks() if shared else 1,
+            streams=settings.streams if shared else 1,
             shuffle=settings.shuffle,
         )
 
