@@ -33,7 +33,7 @@ RATE, SECONDS = 16_000, 1.0
 STEPS, FEW = 12, 3
 """Timed steps, and those of all domains, which take long."""
 Points = Mapping[tuple[int, int], Mapping[str, float]]
-"""`{(domains, domains a step or 0 for all): {"seconds", "held", "added"}}`."""
+"""`{(domains, domains a step or 0 for all): {"seconds", "held"}}`."""
 
 
 def main() -> None:
@@ -82,7 +82,7 @@ def small_config(turns: int) -> Config:
 
 
 def measure(store: Path, counts: list[int]) -> dict[tuple[int, int], dict[str, float]]:
-    """Return seconds of a step, and MiB that are held between steps and that one adds."""
+    """Return seconds of a step, and MiB that its model and some of its steps have taken."""
     import torch
 
     from audiovae.training.trainer import make_task
@@ -102,31 +102,20 @@ def measure(store: Path, counts: list[int]) -> dict[tuple[int, int], dict[str, f
         steps[count, turns], held[count, turns] = step, memory("VmRSS") - start
         print(count, turns, held[count, turns], file=sys.stderr, flush=True)
     times: dict[tuple[int, int], list[float]] = {point: [] for point in steps}
-    added: dict[tuple[int, int], list[float]] = {point: [] for point in steps}
     for number in range(STEPS):
         for point, step in steps.items():
             if point[1] == 0 and number >= FEW:
                 continue
-            forget_peak()
-            before, own = memory("VmRSS"), time.process_time()
+            own = time.process_time()
             next(step)
             times[point].append(time.process_time() - own)
-            added[point].append(memory("VmHWM") - before)
     return {
         point: {
             "seconds": statistics.median(times[point]),
             "held": held[point],
-            "added": statistics.median(added[point]),
         }
         for point in steps
     }
-
-
-def forget_peak() -> None:
-    """Let the system's peak of this process begin anew (Linux)."""
-    path = Path("/proc/self/clear_refs")
-    if path.exists():
-        path.write_text("5")
 
 
 def table(points: Points, load: str) -> str:
@@ -134,16 +123,15 @@ def table(points: Points, load: str) -> str:
     counts = list(dict.fromkeys(count for count, _ in points))
     lines = [
         "Medians on one thread, in milliseconds of a core; a small model, two clips of a quarter "
-        "of a second a domain. What the first one holds has the libraries in it.",
+        "of a second a domain. Memory is what the process has grown by; the first figure has "
+        "PyTorch's libraries in it.",
         "",
-        f"| domains | ms a step, all in it | ms a step, {TURNS} in it | MiB that a step adds, all "
-        f"| MiB that a step adds, {TURNS} | MiB held between steps, all | the same, {TURNS} |",
-        "|--:|--:|--:|--:|--:|--:|--:|",
+        f"| domains | ms a step, all in it | ms a step, {TURNS} in it | MiB, all | MiB, {TURNS} |",
+        "|--:|--:|--:|--:|--:|",
     ]
     for count in counts:
         pair = [points[count, turns] for turns in (0, TURNS)]
-        cells = [f"{1000 * p['seconds']:.1f}" for p in pair]
-        cells += [f"{p['added']:.0f}" for p in pair] + [f"{p['held']:.0f}" for p in pair]
+        cells = [f"{1000 * p['seconds']:.1f}" for p in pair] + [f"{p['held']:.0f}" for p in pair]
         lines.append(f"| {count} | {' | '.join(cells)} |")
     few, many = counts[0], counts[-1]
     grown = [points[many, t]["seconds"] / points[few, t]["seconds"] for t in (0, TURNS)]
@@ -151,9 +139,9 @@ def table(points: Points, load: str) -> str:
     lines += [
         "",
         f"From {few} to {many} domains, {many / few:.0f} times as many, a step of all takes "
-        f"{grown[0]:.1f} times as long and a step of {TURNS} {grown[1]:.2f} times. What is held "
-        f"between steps (weights, their start and average, two moments) grows by {held:.2f} MiB a "
-        "domain with turns.",
+        f"{grown[0]:.1f} times as long and a step of {TURNS} {grown[1]:.2f} times. With turns "
+        f"the process grows by {held:.2f} MiB a domain: weights, their start and average, two "
+        "moments.",
         "",
         f"- Machine: {machine()}.",
         f"- Software: {software()}.",

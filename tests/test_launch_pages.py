@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import ast
-import dataclasses
 import inspect
 import itertools
 import re
@@ -18,7 +17,6 @@ import yaml
 
 from audiovae.cli import parse
 from audiovae.config_files import load_config
-from audiovae.verbs import VERBS
 
 ROOT = Path(__file__).parents[1]
 LAUNCH = ROOT / "docs" / "launch"
@@ -72,10 +70,6 @@ def audiovae(words: list[str]) -> Any:
     return parse(words[words.index("audiovae") + 1 :])
 
 
-def known_to_embed(option: str) -> bool:
-    return option in {field.name for field in dataclasses.fields(VERBS["embed"])}
-
-
 @pytest.mark.parametrize("name", scripts())
 def test_shells_read_them(name: str) -> None:
     text = scripts()[name]
@@ -112,7 +106,6 @@ def test_the_array_gives_every_share_once() -> None:
     assert (int(first), int(last)) == (0, int(VALUES["SLURM_ARRAY_TASK_COUNT"]) - 1)
 
 
-@pytest.mark.skipif(not known_to_embed("shard"), reason="this version of embed takes no share")
 def test_embed_takes_its_share() -> None:
     (words,) = commands(scripts()["embed-array.slurm"], VALUES | {"sounds": "sounds", "out": "out"})
     assert audiovae(words).shard == "3/64"

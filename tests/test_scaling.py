@@ -94,7 +94,7 @@ def test_parts_of_a_page_are_written_and_the_rest_stays(tmp_path: Path) -> None:
 
 
 def test_the_table_of_domains_has_its_ratio() -> None:
-    point = {"held": 10.0, "added": 1.0}
+    point = {"held": 10.0}
     points = {
         (count, turns): {**point, "seconds": 1.0 if turns else count / 8}
         for count in (8, 32)
