@@ -23,6 +23,7 @@ from audiovae.corpus.share import Share
 from audiovae.corpus.store import PARTS_FOLDER
 from audiovae.corpus.workers import Progress, run_processes, run_threads
 from audiovae.errors import CorpusError
+from audiovae.locks import LOCK, holding, lock_in
 
 __all__ = ["PrepareReport", "prepare", "prepare_share", "valid_domain"]
 
@@ -62,7 +63,8 @@ def prepare(
     A script that calls it needs `if __name__ == "__main__":`, as with all processes that spawn.
 
     Raises `CorpusError` when the folder has no usable recording or the output is something else
-    than a store, and `ConfigError` on settings out of range.
+    than a store, `ConfigError` on settings out of range, and `UserError` while another command
+    holds the output.
     """
     split = {"valid": valid, "test": test, "seed": seed}
     cut = (piece, shard_mb) if shards else None
@@ -70,7 +72,7 @@ def prepare(
         folder, output, split, sample_rate, level, cut, limits, workers, progress, engine
     )
     _check_output(Path(folder), job.output, job.form)
-    with _told(job.output):
+    with holding(job.output, lock_in(job.output), "prepare"), _told(job.output):
         return _prepare(job)
 
 
@@ -93,6 +95,7 @@ def prepare_share(
 
     The jobs may run at once, on machines that see both folders. When all have ended, `prepare`
     with the same arguments makes the store: the bytes are those that it would have made alone.
+    As long as one of them runs, `prepare` is refused.
 
     Raises `CorpusError` and `ConfigError` as `prepare` does.
     """
@@ -100,7 +103,8 @@ def prepare_share(
     job = plan_job(folder, output, {}, sample_rate, level, cut, limits, workers, progress, engine)
     _check_output(Path(folder), job.output, job.form)
     sources = share.of(job.found.sources)
-    with _told(job.output):
+    lock = lock_in(job.output)
+    with holding(job.output, lock, "prepare --shard", shared=True), _told(job.output):
         done = _convert(job, sources, clean=False)
     reasons = [(source.path, done.reason(source.path)) for source in sources]
     skipped = [(path, reason) for path, reason in sorted(reasons) if reason]
@@ -129,7 +133,8 @@ def _check_output(folder: Path, output: Path, form: Form) -> None:
         raise CorpusError(f"{output} is a file: choose a folder for the {form.name}")
     other = STORE if form is SHARDS else SHARDS
     begun = (output / PARTS_FOLDER).is_dir() and not (output / other.index).exists()
-    if begun or not any(output.iterdir()):
+    # One that was killed as soon as it began leaves the file of its lock.
+    if begun or {path.name for path in output.iterdir()} <= {LOCK}:
         return
     try:
         settings = json.loads((output / form.index).read_text(encoding="utf-8"))
@@ -221,8 +226,6 @@ def _try_hash(source: Source) -> str | Failed:
 def _give_up(output: Path, skipped: Skipped) -> NoReturn:
     """Remove what this run left in the output, and say why nothing is left."""
     shutil.rmtree(output / PARTS_FOLDER, ignore_errors=True)
-    if output.is_dir() and not any(output.iterdir()):
-        output.rmdir()
     raise CorpusError(
         f"no usable recording, {len(skipped)} files left out: {summarise(skipped)}; expected "
         "audio files in a folder for each domain"

@@ -23,6 +23,7 @@ from audiovae.evaluation.summary import summarise_pairs
 from audiovae.evaluation.systems import SYSTEMS, ModelSystem, System, make_systems
 from audiovae.evaluation.testset import SECONDS, TestSet
 from audiovae.evaluation.timbre import TimbreClassifier
+from audiovae.locks import holding, lock_in
 from audiovae.model.autoencoder import AudioVAE
 
 FEW = {"quick": ("copy", "model", "notes"), "usual": ("truth", "copy", "model", "notes")}
@@ -74,7 +75,8 @@ def evaluate(
 
     Raises:
         CorpusError: when the folder has no aligned renders of the model's domains.
-        UserError: on an unknown scope, or fewer than one segment.
+        UserError: on an unknown scope, fewer than one segment, or while another command holds
+            `output`.
     """
     if scope not in SCOPES:
         raise UserError(f"scope is {scope!r}; expected one of {', '.join(SCOPES)}")
@@ -91,39 +93,40 @@ def evaluate(
         )
     taken = None if recordings is None else Recordings.open(Path(recordings), testset.sample_rate)
     targets = find_targets(model, testset)
-    cache = Cache(output / "cache")
-    classifier = None
-    if testset.has_notes and chosen.heard:
-        classifier = TimbreClassifier.train(
-            testset.classifier_files(), folder=output / "cache", seed=seed
-        )
-    names = [n for n in FEW.get(scope, SYSTEMS) if testset.has_notes or n != "notes"]
-    for system in systems:
-        system.fit(testset, targets)
-    every = [*make_systems(names, model, testset, targets, precision=precision), *systems]
-    pairs = _measure(testset, every, targets, chosen, classifier, cache, progress)
-    evaluation = {
-        "format": FORMAT,
-        "model": name,
-        "test": testset.fingerprint,
-        "scope": scope if segments is None else f"{scope}, {segments} segments a pair",
-        "systems": summarise_pairs(pairs),
-        "music": compare_music(pairs, testset) if testset.has_notes else None,
-        "pairs": [_as_row(p) for p in pairs],
-        "classifier": None if classifier is None else classifier.accuracy,
-        "probe": probe_latent(model, testset, targets, seed=seed) if len(targets) > 1 else None,
-        "cost": _cost(model, testset, targets, precision),
-    }
-    if taken is not None and classifier is not None:
-        judged = [s for s in every if s.name in RECORDED]
-        total = len(judged) * len(targets) * len(taken.segments) * SECONDS
-        with Progress(total, "recordings", progress) as bar:
-            evaluation["recordings"] = measure_recordings(
-                taken, judged, targets, testset, classifier, cache, bar.advance
+    with holding(output, lock_in(output), "evaluate"):
+        cache = Cache(output / "cache")
+        classifier = None
+        if testset.has_notes and chosen.heard:
+            classifier = TimbreClassifier.train(
+                testset.classifier_files(), folder=output / "cache", seed=seed
             )
-    write_report(output, evaluation, pairs)
-    draw_strips(output / "strips", testset, every, pairs)
-    return evaluation
+        names = [n for n in FEW.get(scope, SYSTEMS) if testset.has_notes or n != "notes"]
+        for system in systems:
+            system.fit(testset, targets)
+        every = [*make_systems(names, model, testset, targets, precision=precision), *systems]
+        pairs = _measure(testset, every, targets, chosen, classifier, cache, progress)
+        evaluation = {
+            "format": FORMAT,
+            "model": name,
+            "test": testset.fingerprint,
+            "scope": scope if segments is None else f"{scope}, {segments} segments a pair",
+            "systems": summarise_pairs(pairs),
+            "music": compare_music(pairs, testset) if testset.has_notes else None,
+            "pairs": [_as_row(p) for p in pairs],
+            "classifier": None if classifier is None else classifier.accuracy,
+            "probe": probe_latent(model, testset, targets, seed=seed) if len(targets) > 1 else None,
+            "cost": _cost(model, testset, targets, precision),
+        }
+        if taken is not None and classifier is not None:
+            judged = [s for s in every if s.name in RECORDED]
+            total = len(judged) * len(targets) * len(taken.segments) * SECONDS
+            with Progress(total, "recordings", progress) as bar:
+                evaluation["recordings"] = measure_recordings(
+                    taken, judged, targets, testset, classifier, cache, bar.advance
+                )
+        write_report(output, evaluation, pairs)
+        draw_strips(output / "strips", testset, every, pairs)
+        return evaluation
 
 
 def _measure(

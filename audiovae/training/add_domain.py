@@ -18,6 +18,7 @@ from audiovae.corpus.shards import INDEX_FILE
 from audiovae.corpus.sources import is_remote
 from audiovae.corpus.store import STORE_FILE, Store
 from audiovae.errors import CorpusError, UserError
+from audiovae.locks import holding, lock_beside
 from audiovae.model.autoencoder import AudioVAE
 from audiovae.training.autoencoder import VAETask
 from audiovae.training.loop import Budget, run_task
@@ -60,6 +61,9 @@ def add_domain(
 
     Returns:
         A summary of steps, seconds, the last validation and where the new decoder started.
+
+    Raises:
+        UserError: while another command holds the output, among what else is the user's to mend.
     """
     valid_domain(name)
     if name in model.domains:
@@ -72,49 +76,52 @@ def add_domain(
     if output.exists() and not (output / "config.json").is_file():
         raise UserError(f"{output} exists and is no checkpoint: choose another output folder")
     work = output.with_name(f".{output.name}.run")
-    corpus = _corpus(source, name, work, model, progress)
-    settings = dataclasses.replace(
-        model.config.training, seed=seed, rows=ROWS, pairing="none", accumulate=1,
-        reader="auto", streams=1,
-        translated_share=0.0 if model.config.speaks else TRANSLATED, translated_ramp=0.0,
-    )  # fmt: skip
-    objective = dataclasses.replace(model.config.objective, confusion="none", agreement_weight=0.0)
-    config = dataclasses.replace(model.config, training=settings, objective=objective)
-
-    grown = copy.deepcopy(model).to(place)
-    grown.config = config
-    for parameter in grown.parameters():
-        parameter.requires_grad_(False)
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(seed)
-        decoder = grown.add_decoder(name).to(place)
-    task = VAETask(grown, corpus, targets=[name], frozen=True)
-    origin = init_from or nearest(task, model.domains)
-    if origin is not None:
-        decoder.load_state_dict(grown.decoder(origin).state_dict())
-    hear_ceilings(grown, corpus, [name])
-    task.remember()
-    facts = {"seed": seed, "machine": machine(place), "data": corpus.fingerprint}
-    task.describe(work, recipe="add-domain", **facts)
-    fingerprint = hashlib.sha256(f"{corpus.fingerprint} {model.domains} {origin}".encode())
-    with contextlib.closing(task):
-        summary = run_task(
-            task,
-            work / "run",
-            config,
-            budget=budget,
-            fingerprint=fingerprint.hexdigest(),
-            domains=[name],
-            device=place,
-            progress=progress,
+    with holding(output, lock_beside(output), "add-domain"):
+        corpus = _corpus(source, name, work, model, progress)
+        settings = dataclasses.replace(
+            model.config.training, seed=seed, rows=ROWS, pairing="none", accumulate=1,
+            reader="auto", streams=1,
+            translated_share=0.0 if model.config.speaks else TRANSLATED, translated_ramp=0.0,
+        )  # fmt: skip
+        objective = dataclasses.replace(
+            model.config.objective, confusion="none", agreement_weight=0.0
         )
-    task.average.swap()
-    grown.config = model.config
-    grown.provenance = copy.deepcopy(model.provenance)
-    added = {"from": origin, "steps": summary["steps"], "hours": round(corpus.hours(name), 3)}
-    grown.provenance.setdefault("added", {})[name] = added | {"seed": seed}
-    grown.cpu().eval().save_pretrained(output)
-    return {**summary, "start": origin, "output": str(output), "domain": name}
+        config = dataclasses.replace(model.config, training=settings, objective=objective)
+
+        grown = copy.deepcopy(model).to(place)
+        grown.config = config
+        for parameter in grown.parameters():
+            parameter.requires_grad_(False)
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(seed)
+            decoder = grown.add_decoder(name).to(place)
+        task = VAETask(grown, corpus, targets=[name], frozen=True)
+        origin = init_from or nearest(task, model.domains)
+        if origin is not None:
+            decoder.load_state_dict(grown.decoder(origin).state_dict())
+        hear_ceilings(grown, corpus, [name])
+        task.remember()
+        facts = {"seed": seed, "machine": machine(place), "data": corpus.fingerprint}
+        task.describe(work, recipe="add-domain", **facts)
+        fingerprint = hashlib.sha256(f"{corpus.fingerprint} {model.domains} {origin}".encode())
+        with contextlib.closing(task):
+            summary = run_task(
+                task,
+                work / "run",
+                config,
+                budget=budget,
+                fingerprint=fingerprint.hexdigest(),
+                domains=[name],
+                device=place,
+                progress=progress,
+            )
+        task.average.swap()
+        grown.config = model.config
+        grown.provenance = copy.deepcopy(model.provenance)
+        added = {"from": origin, "steps": summary["steps"], "hours": round(corpus.hours(name), 3)}
+        grown.provenance.setdefault("added", {})[name] = added | {"seed": seed}
+        grown.cpu().eval().save_pretrained(output)
+        return {**summary, "start": origin, "output": str(output), "domain": name}
 
 
 def _corpus(place: str | Path, name: str, work: Path, model: AudioVAE, progress: bool) -> Corpus:

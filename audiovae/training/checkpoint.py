@@ -6,6 +6,8 @@ import json
 import os
 import sys
 import zipfile
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +17,7 @@ import torch.distributed as dist
 from audiovae.atomic import pour, write_atomically, writing
 from audiovae.config import Config
 from audiovae.errors import CheckpointError, UserError
+from audiovae.locks import holding, lock_beside
 from audiovae.tables import from_dict, to_dict
 from audiovae.training.ranks import agreed, rank, ranks
 
@@ -115,6 +118,33 @@ def _read(path: Path, device: torch.device) -> dict[str, Any]:
     return state
 
 
+def check_run(run: Path) -> None:
+    """Raise `UserError` where a folder holds something else than a run."""
+    if (run / PLAN).is_file() or not run.exists():
+        return
+    if not run.is_dir():
+        raise UserError(f"{run} is a file: choose a folder for the run")
+    foreign = [p.name for p in run.iterdir() if not p.name.startswith(".")]
+    if foreign:
+        raise UserError(f"{run} holds {foreign[0]!r} and is no run: choose another output folder")
+
+
+@contextmanager
+def holding_run(run: Path, verb: str, first: bool = True) -> Iterator[None]:
+    """Hold a run alone, its checkpoint included: see `audiovae.locks.holding`.
+
+    The `first` of processes that train together does so for all.
+
+    Raises `UserError` where another command holds it, or the folder holds something else.
+    """
+    if not first:
+        yield
+        return
+    check_run(run)
+    with holding(run, lock_beside(run / "checkpoint"), verb):
+        yield
+
+
 def open_run(
     run: Path, kind: str, config: Config, fingerprint: str, domains: list[str]
 ) -> dict[str, Any] | None:
@@ -123,14 +153,8 @@ def open_run(
     Raises `UserError` when the folder holds something else, or a run of other settings or data.
     """
     path = run / PLAN
+    check_run(run)
     if not path.is_file():
-        foreign = (
-            [p.name for p in run.iterdir() if not p.name.startswith(".")] if run.exists() else []
-        )
-        if foreign:
-            raise UserError(
-                f"{run} holds {foreign[0]!r} and is no run: choose another output folder"
-            )
         run.mkdir(parents=True, exist_ok=True)
         return None
     try:

@@ -17,6 +17,7 @@ from audiovae.corpus.crops import mix
 from audiovae.corpus.kinds import open_recordings
 from audiovae.corpus.store import FilesStore, Store
 from audiovae.errors import UserError
+from audiovae.locks import holding, lock_beside
 from audiovae.model.autoencoder import AudioVAE
 from audiovae.model.eight_bits import hearing
 from audiovae.model.latent import DiagonalGaussian
@@ -203,7 +204,8 @@ def train_notes(
 
     Raises:
         CorpusError: when the recordings have no piece with notes in a domain of the model.
-        UserError: on a model whose decoders give sound: they are judged by more than log-mels.
+        UserError: on a model whose decoders give sound: they are judged by more than log-mels;
+            or while another command holds the output.
     """
     if model.config.speaks:
         raise UserError(
@@ -214,42 +216,45 @@ def train_notes(
     if output.exists() and not (output / "config.json").is_file():
         raise UserError(f"{output} exists and is no checkpoint: choose another output folder")
     work = output.with_name(f".{output.name}.run")
-    corpus = open_recordings(store, model.config.audio.sample_rate)
-    grown = copy.deepcopy(model).to(place).requires_grad_(False)
-    training = dataclasses.replace(model.config.training, seed=seed, **SETTINGS)
-    objective = dataclasses.replace(model.config.objective, confusion="none", agreement_weight=0.0)
-    grown.config = dataclasses.replace(model.config, notes=settings or model.config.notes)
-    config = dataclasses.replace(grown.config, training=training, objective=objective)
-    pieces = find_pieces(corpus, read_notes(notes), model)
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(seed)
-        grown.notes = NoteEncoder(config).to(place)
-    struck = [pitch for piece in pieces["train"] for pitch in piece.pitches]
-    if model.notes is not None and model.config.notes == config.notes:
-        grown.notes.load_state_dict(model.notes.state_dict())
-        struck += [int(key) for key in model.notes.keys]
-    grown.notes.keys.copy_(torch.tensor([min(struck), max(struck)]))
-    every = {p.name: p.entries for split in pieces.values() for p in split}
-    heard = hear_all(grown, corpus, every, work / "heard.safetensors", progress)
-    task = NotesTask(grown, config, corpus, pieces, heard)
-    text = f"{corpus.fingerprint} {Path(notes).read_text('utf-8')}"
-    fingerprint = hashlib.sha256(text.encode()).hexdigest()
-    summary = run_task(
-        task,
-        work / "run",
-        config,
-        budget=budget,
-        fingerprint=fingerprint,
-        domains=task.domains,
-        device=place,
-        progress=progress,
-    )
-    task.finish()
-    facts = {"steps": summary["steps"], "pieces": len(pieces["train"]), "seed": seed}
-    told = {k: round(v, 4) for k, v in summary["valid"].items() if isinstance(v, float)}
-    minutes_taken = round(summary["seconds"] / 60, 1)
-    grown.provenance = copy.deepcopy(model.provenance) | {
-        "notes": {**facts, "machine": machine(place), "minutes": minutes_taken, "valid": told}
-    }
-    grown.cpu().eval().save_pretrained(output, storage=storage)
-    return {**summary, "output": str(output)}
+    with holding(output, lock_beside(output), "train-notes"):
+        corpus = open_recordings(store, model.config.audio.sample_rate)
+        grown = copy.deepcopy(model).to(place).requires_grad_(False)
+        training = dataclasses.replace(model.config.training, seed=seed, **SETTINGS)
+        objective = dataclasses.replace(
+            model.config.objective, confusion="none", agreement_weight=0.0
+        )
+        grown.config = dataclasses.replace(model.config, notes=settings or model.config.notes)
+        config = dataclasses.replace(grown.config, training=training, objective=objective)
+        pieces = find_pieces(corpus, read_notes(notes), model)
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(seed)
+            grown.notes = NoteEncoder(config).to(place)
+        struck = [pitch for piece in pieces["train"] for pitch in piece.pitches]
+        if model.notes is not None and model.config.notes == config.notes:
+            grown.notes.load_state_dict(model.notes.state_dict())
+            struck += [int(key) for key in model.notes.keys]
+        grown.notes.keys.copy_(torch.tensor([min(struck), max(struck)]))
+        every = {p.name: p.entries for split in pieces.values() for p in split}
+        heard = hear_all(grown, corpus, every, work / "heard.safetensors", progress)
+        task = NotesTask(grown, config, corpus, pieces, heard)
+        text = f"{corpus.fingerprint} {Path(notes).read_text('utf-8')}"
+        fingerprint = hashlib.sha256(text.encode()).hexdigest()
+        summary = run_task(
+            task,
+            work / "run",
+            config,
+            budget=budget,
+            fingerprint=fingerprint,
+            domains=task.domains,
+            device=place,
+            progress=progress,
+        )
+        task.finish()
+        facts = {"steps": summary["steps"], "pieces": len(pieces["train"]), "seed": seed}
+        told = {k: round(v, 4) for k, v in summary["valid"].items() if isinstance(v, float)}
+        minutes_taken = round(summary["seconds"] / 60, 1)
+        grown.provenance = copy.deepcopy(model.provenance) | {
+            "notes": {**facts, "machine": machine(place), "minutes": minutes_taken, "valid": told}
+        }
+        grown.cpu().eval().save_pretrained(output, storage=storage)
+        return {**summary, "output": str(output)}

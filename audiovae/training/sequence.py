@@ -15,6 +15,7 @@ from audiovae.audio.augment import mix_seed
 from audiovae.config import Config
 from audiovae.corpus.kinds import open_recordings
 from audiovae.errors import UserError
+from audiovae.locks import holding, lock_beside
 from audiovae.model.sequence import SequencePrior, SequenceShape
 from audiovae.model.weights import SEQUENCE, load_model, pack, unpack, write_sequence
 from audiovae.training.levels import Levels, autoregressive_nats, hear_levels, standard_nats
@@ -135,7 +136,8 @@ def fit_prior(
 
     Raises:
         CorpusError: where the store has no held-out recordings, or another sample rate.
-        UserError: where the output is something else.
+        UserError: where the output is something else, or held by another command: the training
+            of the run that it belongs to among them.
     """
     source = checkpoint_folder(model)
     output = source if output is None else Path(output)
@@ -143,45 +145,46 @@ def fit_prior(
         raise UserError(f"{output} exists and is no checkpoint: choose another output folder")
     budget = Budget(10 if minutes is None and steps is None else minutes, None, steps)
     place = pick_device(device)
-    trained = load_model(source).to(place)
-    corpus = open_recordings(store, trained.config.audio.sample_rate)
-    work = output.with_name(f".{output.name}.prior")
-    sizes = {"state": state, "hidden": hidden}
-    shape, heard = hear_levels(trained, corpus, seed, work / "z.safetensors", sizes, progress)
-    settings = dataclasses.replace(trained.config.training, seed=seed, **SETTINGS)
-    config = dataclasses.replace(trained.config, training=settings)
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(seed)
-        prior = SequencePrior(shape)
-    task = SequenceTask(prior, config, heard, place)
-    summary = run_task(
-        task,
-        work / "run",
-        config,
-        budget=budget,
-        fingerprint=hashlib.sha256(f"{corpus.fingerprint} {shape}".encode()).hexdigest(),
-        domains=corpus.domains,
-        device=place,
-        progress=progress,
-    )
-    task.average.swap()
-    # Judged as it is stored.
-    stored = unpack(pack(prior.state_dict(), "int8"))
-    prior.load_state_dict(stored)
-    valid = Levels(torch.cat(task.held_out).cpu(), tuple(map(len, task.held_out)))
-    figures = {
-        "nats": task.held_out_nats(),
-        "autoregressive": autoregressive_nats(shape, heard["train"], valid),
-        "standard": standard_nats(shape, valid.levels),
-    }
-    prior.facts = {
-        "data": corpus.fingerprint,
-        "hours": round(len(heard["train"].levels) / config.latent_rate / 3600, 2),
-        "steps": summary["steps"],
-        "seed": seed,
-        "machine": machine(place),
-        "nats": {name: round(value, 3) for name, value in figures.items()},
-    }
-    write_sequence(prior.cpu(), source, output)
-    size = (output / SEQUENCE).stat().st_size
-    return {**summary, "valid": figures, "output": str(output), "bytes": size}
+    with holding(output, lock_beside(output), "fit-prior"):
+        trained = load_model(source).to(place)
+        corpus = open_recordings(store, trained.config.audio.sample_rate)
+        work = output.with_name(f".{output.name}.prior")
+        sizes = {"state": state, "hidden": hidden}
+        shape, heard = hear_levels(trained, corpus, seed, work / "z.safetensors", sizes, progress)
+        settings = dataclasses.replace(trained.config.training, seed=seed, **SETTINGS)
+        config = dataclasses.replace(trained.config, training=settings)
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(seed)
+            prior = SequencePrior(shape)
+        task = SequenceTask(prior, config, heard, place)
+        summary = run_task(
+            task,
+            work / "run",
+            config,
+            budget=budget,
+            fingerprint=hashlib.sha256(f"{corpus.fingerprint} {shape}".encode()).hexdigest(),
+            domains=corpus.domains,
+            device=place,
+            progress=progress,
+        )
+        task.average.swap()
+        # Judged as it is stored.
+        stored = unpack(pack(prior.state_dict(), "int8"))
+        prior.load_state_dict(stored)
+        valid = Levels(torch.cat(task.held_out).cpu(), tuple(map(len, task.held_out)))
+        figures = {
+            "nats": task.held_out_nats(),
+            "autoregressive": autoregressive_nats(shape, heard["train"], valid),
+            "standard": standard_nats(shape, valid.levels),
+        }
+        prior.facts = {
+            "data": corpus.fingerprint,
+            "hours": round(len(heard["train"].levels) / config.latent_rate / 3600, 2),
+            "steps": summary["steps"],
+            "seed": seed,
+            "machine": machine(place),
+            "nats": {name: round(value, 3) for name, value in figures.items()},
+        }
+        write_sequence(prior.cpu(), source, output)
+        size = (output / SEQUENCE).stat().st_size
+        return {**summary, "valid": figures, "output": str(output), "bytes": size}

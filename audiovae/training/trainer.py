@@ -10,9 +10,10 @@ from audiovae.config import Config
 from audiovae.corpus.kinds import open_corpus
 from audiovae.errors import ConfigError
 from audiovae.training.autoencoder import VAETask
+from audiovae.training.checkpoint import holding_run
 from audiovae.training.loop import Budget, run_task
 from audiovae.training.optimise import pick_device
-from audiovae.training.ranks import joined, ranks, same_start
+from audiovae.training.ranks import joined, rank, ranks, same_start
 from audiovae.training.start import (
     hear_ceilings,
     hear_ranges,
@@ -115,12 +116,18 @@ def train(
 
     Returns:
         A summary of steps, seconds, the last validation and why training ended.
+
+    Raises:
+        UserError: while another command holds the run, among what else is the user's to mend.
     """
     budget = Budget(minutes, audio_hours, steps)
     if strategy not in STRATEGIES:
         known = ", ".join(STRATEGIES)
         raise ConfigError(f"strategy is {strategy!r}; expected one of {known}")
-    with joined(device, always=strategy == "fsdp2") as place:
+    with (
+        joined(device, always=strategy == "fsdp2") as place,
+        holding_run(Path(run), "train", rank() == 0),
+    ):
         task = make_task(store, run, config, domains=domains, init=init, device=place)
         if strategy == "fsdp2":
             task.shard()

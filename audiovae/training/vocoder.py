@@ -27,6 +27,7 @@ from audiovae.model.precision import autocast
 from audiovae.model.vocoder import LinkedVocoder
 from audiovae.model.vocoders import make_vocoder
 from audiovae.model.weights import load_model
+from audiovae.training.checkpoint import holding_run
 from audiovae.training.loop import Budget, run_task
 from audiovae.training.objective import SpectralLoss, total
 from audiovae.training.optimise import Average, Optimiser, pick_device
@@ -216,33 +217,34 @@ def train_vocoder(
         raise ConfigError(f"{kind} decoders give sound themselves: they need no vocoder")
     budget = Budget(minutes, audio_hours, steps)
     place, run = pick_device(device), Path(run)
-    corpus = open_corpus(store, config.audio.sample_rate)
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(config.training.seed)
-        vocoder = make_vocoder(config)
-    if init is not None:
-        vocoder = load_vocoder(checkpoint_folder(init), config)
-        config = dataclasses.replace(config, vocoder=vocoder.config.vocoder)
-    heard = None if model is None else heard_model(checkpoint_folder(model), config).to(place)
-    task = VocoderTask(vocoder.to(place), corpus, config, heard)
-    task.describe(
-        run,
-        recipe="train-vocoder",
-        seed=config.training.seed,
-        machine=machine(place),
-        data=corpus.fingerprint,
-        hours={d: round(corpus.hours(d), 2) for d in corpus.domains},
-        **history(init),
-    )
-    with contextlib.closing(task):
-        return run_task(
-            task,
+    with holding_run(run, "train-vocoder"):
+        corpus = open_corpus(store, config.audio.sample_rate)
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(config.training.seed)
+            vocoder = make_vocoder(config)
+        if init is not None:
+            vocoder = load_vocoder(checkpoint_folder(init), config)
+            config = dataclasses.replace(config, vocoder=vocoder.config.vocoder)
+        heard = None if model is None else heard_model(checkpoint_folder(model), config).to(place)
+        task = VocoderTask(vocoder.to(place), corpus, config, heard)
+        task.describe(
             run,
-            config,
-            budget=budget,
-            fingerprint=corpus.fingerprint,
-            domains=corpus.domains,
-            device=place,
-            progress=progress,
-            track=track,
+            recipe="train-vocoder",
+            seed=config.training.seed,
+            machine=machine(place),
+            data=corpus.fingerprint,
+            hours={d: round(corpus.hours(d), 2) for d in corpus.domains},
+            **history(init),
         )
+        with contextlib.closing(task):
+            return run_task(
+                task,
+                run,
+                config,
+                budget=budget,
+                fingerprint=corpus.fingerprint,
+                domains=corpus.domains,
+                device=place,
+                progress=progress,
+                track=track,
+            )

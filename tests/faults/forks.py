@@ -171,7 +171,13 @@ def send(child: int, number: int) -> None:
 
 
 def serve(request: dict[str, Any]) -> dict[str, Any]:
-    """Fork a child, send it a signal when its time has come, and say how it ended."""
+    """Fork a child, send it a signal when its time has come, and say how it ended.
+
+    One that stops is left as it is; a request to `kill` it ends it.
+    """
+    if "kill" in request:
+        send(request["kill"], signal.SIGKILL)
+        return {"code": os.waitstatus_to_exitcode(os.waitpid(request["kill"], 0)[1])}
     reading, writing = os.pipe()
     started = time.monotonic()
     child = os.fork()
@@ -184,7 +190,10 @@ def serve(request: dict[str, Any]) -> dict[str, Any]:
     os.close(writing)
     after, sent = request.get("after"), False
     while True:
-        ended, status, usage = os.wait4(child, os.WNOHANG)
+        ended, status, usage = os.wait4(child, os.WNOHANG | os.WUNTRACED)
+        if ended and os.WIFSTOPPED(status):
+            os.close(reading)
+            return {"stopped": child}
         passed = time.monotonic() - started
         if ended:
             break

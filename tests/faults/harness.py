@@ -10,6 +10,8 @@ import subprocess
 import sys
 import tarfile
 import zipfile
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -75,11 +77,26 @@ class Forks:
         number of another user, and `spoil` says after how many changes of files another one
         vanishes, or holds other bytes: `[count, file, hexadecimal digits or nothing]`.
         """
-        request = {"most_seconds": LONGEST, **request}
-        request |= {"argv": argv, "root": str(root), "said": str(self.said), "signal": signal}
+        return Ended(**self._ask({"argv": argv, "root": str(root), "signal": signal, **request}))
+
+    @contextmanager
+    def stopped(self, argv: list[str], root: Path, event: int) -> Iterator[int]:
+        """Run a command line until before its change number `event`; give its process's number.
+
+        There it stands still until the end, when it is killed.
+        """
+        request = {"argv": argv, "root": str(root), "signal": int(signal.SIGSTOP), "event": event}
+        child = self._ask(request)["stopped"]
+        try:
+            yield child
+        finally:
+            assert self._ask({"kill": child})["code"] == -KILL
+
+    def _ask(self, request: dict[str, Any]) -> dict[str, Any]:
+        request = {"most_seconds": LONGEST, "said": str(self.said), **request}
         assert self.process.stdin is not None
         print(json.dumps(request), file=self.process.stdin, flush=True)
-        return Ended(**json.loads(self._line()))
+        return json.loads(self._line())
 
 
 def digests(folder: Path) -> dict[str, str]:

@@ -1,4 +1,4 @@
-"""Disks that are full or closed, signals during a save, sources that change, clocks that leap."""
+"""Disks full or closed, signals during a save, two at once, sources that change, leaping clocks."""
 
 from __future__ import annotations
 
@@ -93,6 +93,28 @@ def test_a_signal_during_a_save_is_one_line_and_the_command_goes_on(
     assert verb.result(place) == wanted
 
 
+# Two at once
+
+HOLDERS = [OF[name] for name in ("prepare", "train", "train-vocoder", "add-domain")]
+
+
+@pytest.mark.parametrize("verb", HOLDERS, ids=lambda verb: verb.name)
+def test_the_second_of_two_at_once_is_one_line_and_a_kill_lets_it_in(
+    verb: Verb, world: Path, forks: Forks, wholes: Wholes, tmp_path: Path
+) -> None:
+    words = verb.words(world)
+    whole, _, wanted = wholes(verb)
+    place = new_folder(tmp_path / "place")
+    with forks.stopped(words, place, whole.events // 2) as first:
+        before = digests(place)
+        said = one_line(forks.run(words, place))
+        assert f"out is in use by audiovae {verb.name}, process {first}: wait" in said
+        assert digests(place) == before
+    assert forks.run(words, place).code == 0
+    assert verb.result(place) == wanted
+    assert not list(place.rglob("*.lock"))
+
+
 # Disks
 
 
@@ -184,7 +206,7 @@ def test_a_source_that_goes_half_way_is_told(
     spoil = {"vanishes": None, "changes": shorter.hex()}[how]
     place = new_folder(tmp_path / "place")
     # In `prepare` after its hash was taken, in `transfer` after it was looked at.
-    before_change = {"prepare": 1, "transfer": 3}[name]
+    before_change = {"prepare": 2, "transfer": 3}[name]
     ended = forks.run(words, place, spoil=[before_change, str(victim), spoil])
     if name == "prepare":
         assert ended.code == 0 and "viola/2.wav" in ended.out, ended.err
