@@ -110,7 +110,7 @@ def notes(results: dict[int, dict[str, Any]], load: str) -> list[str]:
 
 def software() -> str:
     """Return the versions of what computes."""
-    found = [f"{name} {version(name)}" for name in ("torch", "torchaudio", "numpy")]
+    found = [f"{name} {version(name)}" for name in ("torch", "numpy")]
     return f"Python {platform.python_version()}, {', '.join(found)}"
 
 

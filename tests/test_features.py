@@ -15,6 +15,7 @@ from audiovae.audio.features import (
     pad_to_frames,
     stripes,
 )
+from audiovae.audio.mel import mel_triangles, to_mels
 from audiovae.config import AudioConfig
 
 CONFIGS = [AudioConfig(), AudioConfig(sample_rate=16_000, n_fft=1024, hop_length=256, n_mels=80)]
@@ -87,3 +88,26 @@ def test_wave_frames_invert_exactly(samples):
     audio = torch.randn(2, samples)
     back = frames.inverse(frames(audio))[:, :samples]
     torch.testing.assert_close(back, audio, atol=1e-5, rtol=1e-5)
+
+
+@pytest.mark.parametrize("f_min, f_max", [(0.0, None), (40.0, 8_000.0), (1_200.0, 3_900.0)])
+@pytest.mark.parametrize("rate, n_fft, bands", [(44_100, 2_048, 128), (11_025, 512, 40)])
+def test_mel_filters_equal_librosas(rate, n_fft, bands, f_min, f_max):
+    f_max = min(rate / 2, f_max or rate)
+    theirs = librosa.filters.mel(
+        sr=rate, n_fft=n_fft, n_mels=bands, fmin=f_min, fmax=f_max, norm=None, dtype=np.float64
+    )
+    exact = mel_triangles(rate, n_fft, bands, f_min, f_max, torch.float64)
+    np.testing.assert_allclose(exact.numpy(), theirs, atol=1e-9)
+    mine = mel_triangles(rate, n_fft, bands, f_min, f_max)
+    assert mine.dtype == torch.float32 and mine.min() >= 0 and mine.max() <= 1
+    np.testing.assert_allclose(mine.numpy(), theirs, atol=2e-4)
+
+
+def test_mel_filters_by_hand():
+    """Below 1 kHz the scale is linear: four filters over 1 kHz step by 200 Hz."""
+    filters = mel_triangles(2_000, 20, 4)  # Bins 100 Hz apart.
+    row = torch.tensor([0, 0.5, 1, 0.5, 0, 0, 0, 0, 0, 0, 0])
+    wanted = torch.stack([row.roll(2 * i) for i in range(4)])
+    assert torch.allclose(filters, wanted, atol=1e-5)
+    assert to_mels(1_000) == pytest.approx(15) and to_mels(6_400) == pytest.approx(42)

@@ -24,7 +24,7 @@ from audiovae.model.weights import load_model
 from audiovae.training.optimise import pick_device
 
 CORE = (
-    "torch", "torchaudio", "numpy", "librosa", "soundfile", "soxr", "safetensors", "tyro",
+    "torch", "numpy", "librosa", "soundfile", "soxr", "safetensors", "tyro",
     "tqdm", "matplotlib",
 )  # fmt: skip
 EXTRAS = {

@@ -9,8 +9,8 @@ from __future__ import annotations
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
-from torchaudio.functional import melscale_fbanks
 
+from audiovae.audio.mel import mel_triangles
 from audiovae.config import AudioConfig
 
 CHUNK = 4
@@ -66,16 +66,9 @@ def _magnitudes(padded: Tensor, window: Tensor, hop_length: int) -> Tensor:
 
 def mel_filters(config: AudioConfig) -> Tensor:
     """Return Slaney-scale triangular filters with a peak of 1, `(n_mels, n_bins)`."""
-    filters = melscale_fbanks(
-        config.n_bins,
-        config.f_min,
-        config.mel_f_max,
-        config.n_mels,
-        config.sample_rate,
-        norm=None,
-        mel_scale="slaney",
+    return mel_triangles(
+        config.sample_rate, config.n_fft, config.n_mels, config.f_min, config.mel_f_max
     )
-    return filters.T.contiguous()
 
 
 STRIPE = 32

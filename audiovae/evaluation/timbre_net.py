@@ -9,7 +9,8 @@ from typing import Any
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
-from torchaudio.functional import melscale_fbanks
+
+from audiovae.audio.mel import mel_triangles
 
 FORMAT = 1
 """Raised when the network or its training changes in what no other constant here tells."""
@@ -44,8 +45,8 @@ def decibels(clips: Tensor) -> Tensor:
         clips, N_FFT, HOP, window=window, center=True, pad_mode="constant", return_complex=True
     )
     power = (spectra.abs() / window.sum()).square()
-    filters = melscale_fbanks(N_FFT // 2 + 1, F_MIN, RATE / 2, BANDS, RATE, mel_scale="slaney")
-    shown = 10.0 * (filters.T @ power).clamp_min(1e-12).log10()
+    filters = mel_triangles(RATE, N_FFT, BANDS, F_MIN)
+    shown = 10.0 * (filters @ power).clamp_min(1e-12).log10()
     return torch.maximum(shown, shown.amax((1, 2), keepdim=True) - RANGE_DB)
 
 

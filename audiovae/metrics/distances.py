@@ -18,6 +18,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from audiovae.audio.mel import mel_edges, mel_triangles
+
 Audio = npt.NDArray[Any] | Tensor
 Distances = npt.NDArray[np.float64]
 
@@ -167,17 +169,8 @@ def _magnitudes(clips: Tensor, n_fft: int, hop_length: int, padding: str) -> Ten
 def _slaney_filters(sample_rate: int, n_fft: int, n_mels: int) -> Tensor:
     """Return Slaney's mel filters of unit area, `(n_mels, n_fft // 2 + 1)`, in float64.
 
-    Slaney, "Auditory Toolbox" (1998): 3 mels for each 200 Hz up to 1 kHz, 27 for each factor of
-    6.4 above. librosa's are the same; importing it would slow every command by half a second.
+    librosa's are the same; importing it would slow every command by half a second.
     """
-    knee_mel, ratio = 15.0, np.log(6.4) / 27.0
-    nyquist = sample_rate / 2
-    top = knee_mel + np.log(nyquist / 1000.0) / ratio if nyquist > 1000.0 else nyquist * 0.015
-    mels = np.linspace(0.0, top, n_mels + 2)
-    above = 1000.0 * np.exp(ratio * (np.maximum(mels, knee_mel) - knee_mel))
-    edges = np.where(mels < knee_mel, mels / 0.015, above)[:, None]
-    bins = np.linspace(0.0, nyquist, n_fft // 2 + 1)
-    rising = (bins - edges[:-2]) / np.diff(edges[:-1], axis=0)
-    falling = (edges[2:] - bins) / np.diff(edges[1:], axis=0)
-    triangles = np.maximum(0.0, np.minimum(rising, falling))
-    return torch.from_numpy(triangles * 2.0 / (edges[2:] - edges[:-2]))
+    triangles = mel_triangles(sample_rate, n_fft, n_mels, dtype=torch.float64)
+    edges = mel_edges(n_mels, 0.0, sample_rate / 2, torch.float64)
+    return triangles * (2.0 / (edges[2:] - edges[:-2]))[:, None]

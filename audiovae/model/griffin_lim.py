@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import torch
 from torch import Tensor, nn
-from torchaudio.functional import griffinlim
 
 from audiovae.audio.features import mel_filters, multiply_banded, stripes
 from audiovae.config import AudioConfig, Config
 
 FAINT = 1e-6
 """Part of the pseudo-inverse's largest entry under which one counts as zero: it is banded, too."""
+TINY = 1e-16
+"""Keeps bins of no amplitude from being divided by it."""
 
 
 class AmplitudePrior(nn.Module):
@@ -75,8 +76,53 @@ class BandFit(nn.Module):
             return amplitude * (multiply_banded(lacking, self.shares, self.to_bins) + self.outside)
 
 
+def griffin_lim(
+    amplitude: Tensor,
+    window: Tensor,
+    n_fft: int,
+    hop_length: int,
+    *,
+    iterations: int,
+    momentum: float = 0.99,
+    start: Tensor | None = None,
+    length: int | None = None,
+) -> Tensor:
+    """Find sound whose STFT has given amplitudes, as nearly as there is one.
+
+    Griffin and Lim, "Signal estimation from modified short-time Fourier transform" (1984), in the
+    fast form of Perraudin, Balazs and Søndergaard, "A fast Griffin-Lim algorithm" (2013): each
+    round takes the phases of the sound that the last ones make, carried on along the way since.
+
+    Args:
+        amplitude: `(batch, n_fft // 2 + 1, frame)`, of windows that are centred on whole hops.
+        window: `(sample,)`, `n_fft` long at most.
+        n_fft: samples of a transform.
+        hop_length: samples from frame to frame.
+        iterations: rounds.
+        momentum: 0 for the form of 1984, below 1.
+        start: complex numbers, shaped like `amplitude`, that the phases start from; ones when left
+            out.
+        length: samples of the sound; all that the frames cover when left out.
+
+    Returns:
+        `(batch, sample)`.
+    """
+    shape = (n_fft, hop_length, window.numel(), window)
+    carried = momentum / (1 + momentum)
+    turned = amplitude * (
+        torch.ones_like(amplitude, dtype=torch.cfloat) if start is None else start
+    )
+    before = torch.zeros_like(turned)
+    for _ in range(iterations):
+        sound = torch.istft(turned, *shape, length=length)
+        made = torch.stft(sound, *shape, return_complex=True)
+        ahead = made - carried * before
+        turned, before = amplitude * (ahead / (ahead.abs() + TINY)), made
+    return torch.istft(turned, *shape, length=length)
+
+
 class GriffinLim(nn.Module):
-    """Phase by iteration (Griffin and Lim, 1984; fast form of Perraudin et al., 2013).
+    """Phase by iteration: see `griffin_lim`.
 
     Its output depends on all of its input, so pieces of a long file differ from the whole.
     """
@@ -101,17 +147,8 @@ class GriffinLim(nn.Module):
         # The features' frames are centred on half hops; torch's are centred on whole hops of a
         # signal that begins half a window earlier, so one frame of silence on each side keeps all.
         padded = nn.functional.pad(amplitude, (2, 2))
-        audio = griffinlim(
-            padded * self.window.sum(),
-            self.window,
-            n_fft,
-            hop,
-            n_fft,
-            power=1.0,
-            n_iter=self.iterations,
-            momentum=0.99,
-            length=None,
-            rand_init=False,
+        audio = griffin_lim(
+            padded * self.window.sum(), self.window, n_fft, hop, iterations=self.iterations
         )
         start = 2 * hop - hop // 2
         audio = audio[:, start : start + frames * hop]

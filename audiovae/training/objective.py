@@ -10,6 +10,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from audiovae.audio.features import magnitudes
+from audiovae.audio.mel import mel_triangles
 from audiovae.config import AudioConfig, ObjectiveConfig
 from audiovae.errors import ConfigError
 from audiovae.model.latent import DiagonalGaussian
@@ -135,17 +136,12 @@ class SpectralLoss(nn.Module):
         self, audio: AudioConfig, windows: Sequence[int] = (512, 1024, 2048, 4096)
     ) -> None:
         super().__init__()
-        from torchaudio.functional import melscale_fbanks
-
         self.windows = tuple(windows)
         for n_fft in self.windows:
             bands = min(128, n_fft // 16)
-            filters = melscale_fbanks(
-                n_fft // 2 + 1, 0.0, audio.sample_rate / 2, bands, audio.sample_rate,
-                norm=None, mel_scale="slaney",
-            )  # fmt: skip
+            filters = mel_triangles(audio.sample_rate, n_fft, bands)
             self.register_buffer(f"window_{n_fft}", torch.hann_window(n_fft), persistent=False)
-            self.register_buffer(f"filters_{n_fft}", filters.T.contiguous(), persistent=False)
+            self.register_buffer(f"filters_{n_fft}", filters, persistent=False)
 
     def spectra(self, audio: Tensor) -> list[tuple[Tensor, Tensor]]:
         """Return magnitudes `(batch, bin, frame)` and mel bands at each window."""

@@ -11,7 +11,8 @@ from __future__ import annotations
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
-from torchaudio.functional import griffinlim
+
+from audiovae.model.griffin_lim import griffin_lim
 
 RATE = 16_000
 N_FFT, WINDOW, HOP = 2048, 2000, 500
@@ -38,18 +39,11 @@ def invert(features: Tensor, samples: int) -> Tensor:
     amplitude = features.float().clamp_min(0).expm1()
     with torch.random.fork_rng():
         torch.manual_seed(0)
-        return griffinlim(
-            amplitude,
-            window,
-            N_FFT,
-            HOP,
-            WINDOW,
-            power=1.0,
-            n_iter=ITERATIONS,
-            momentum=MOMENTUM,
-            length=samples,
-            rand_init=True,
-        )
+        start = torch.rand(amplitude.shape, dtype=torch.cfloat, device=amplitude.device)
+    return griffin_lim(
+        amplitude, window, N_FFT, HOP,
+        iterations=ITERATIONS, momentum=MOMENTUM, start=start, length=samples,
+    )  # fmt: skip
 
 
 class Residual(nn.Sequential):
