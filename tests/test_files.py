@@ -218,6 +218,14 @@ def test_resampling_to_the_same_rate_changes_nothing():
     assert resample(audio, RATE, 48_000).shape == (2, 300)
 
 
+@pytest.mark.parametrize("samples", [1, 2, 100])
+def test_channels_are_resampled_each_for_itself(samples):
+    audio = np.asfortranarray(np.random.default_rng(0).standard_normal((3, samples)), np.float32)
+    rows = [resample(row, RATE, 44_100) for row in audio]
+    together = resample(audio, RATE, 44_100)
+    assert together.flags.c_contiguous and np.array_equal(together, rows)
+
+
 # Finding
 
 

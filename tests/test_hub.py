@@ -152,6 +152,10 @@ def hub(cache: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Hub]:
     template = constants.HUGGINGFACE_CO_URL_TEMPLATE.replace(constants.ENDPOINT, address)
     monkeypatch.setattr(constants, "HUGGINGFACE_CO_URL_TEMPLATE", template)
     monkeypatch.setattr(constants, "ENDPOINT", address)
+    # Versions below 1 have the template in two places, and keep sessions that began offline.
+    downloads = pytest.importorskip("huggingface_hub.file_download")
+    monkeypatch.setattr(downloads, "HUGGINGFACE_CO_URL_TEMPLATE", template, raising=False)
+    getattr(pytest.importorskip("huggingface_hub.utils"), "reset_sessions", list)()
     yield server
     server.shutdown()
     server.server_close()

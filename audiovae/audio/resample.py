@@ -20,7 +20,10 @@ def resample(audio: np.ndarray, from_rate: int, to_rate: int) -> np.ndarray:
     audio = np.asarray(audio, dtype=np.float32)
     if from_rate == to_rate:
         return audio
-    return np.ascontiguousarray(soxr.resample(audio.T, from_rate, to_rate).T)
+    if audio.ndim == 1:
+        return soxr.resample(audio, from_rate, to_rate)
+    # soxr refuses several channels of one sample where NumPy is 2.0.
+    return np.stack([soxr.resample(channel, from_rate, to_rate) for channel in audio])
 
 
 class Resampler:
