@@ -10,7 +10,6 @@ import pytest
 import scipy.special
 import scipy.stats
 import torch
-import torchaudio.functional as AF
 from formula import draw, model, normal, settings, sound
 from sklearn.gaussian_process.kernels import RationalQuadratic
 from sklearn.metrics import log_loss
@@ -125,12 +124,14 @@ def test_windows_add_up_to_the_sound_as_in_a_plain_loop() -> None:
 
 
 @pytest.mark.parametrize("levels", [256, 64])
-def test_mu_law_is_torchaudios(levels: int) -> None:
-    audio = torch.linspace(-1, 1, 20_001, dtype=torch.float64)
+def test_mu_law_is_librosas(levels: int) -> None:
+    audio, most = torch.linspace(-1, 1, 20_001, dtype=torch.float64), levels - 1
     codes = mu_law_encode(audio, levels)
-    assert torch.equal(codes, AF.mu_law_encoding(audio, levels))
-    theirs = AF.mu_law_decoding(codes.double(), levels)
-    torch.testing.assert_close(mu_law_decode(codes, levels, torch.float64), theirs, **EXACT)
+    # Levels are nearest ones from -1 to 1, where librosa's own steps have no level at 1.
+    compressed = librosa.mu_compress(audio.numpy(), mu=most, quantize=False)
+    np.testing.assert_array_equal(codes, np.floor((compressed + 1) / 2 * most + 0.5))
+    theirs = librosa.mu_expand(codes.numpy() * 2 / most - 1, mu=most, quantize=False)
+    np.testing.assert_allclose(mu_law_decode(codes, levels, torch.float64), theirs, **EXACT)
 
 
 # Objective
