@@ -59,7 +59,6 @@ class VocoderFeed:
             pairing="aligned" if self.aligned else "none",
             reader=config.training.reader,
             device=logmel.window.device,
-            streams=config.training.streams if split == "train" else 1,
             shuffle=config.training.shuffle,
         )
 
