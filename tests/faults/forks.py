@@ -36,7 +36,11 @@ def warm_up() -> None:
     torch.set_num_threads(1)
     for module in pkgutil.walk_packages(audiovae.__path__, "audiovae."):
         if module.name.split(".")[1] in ("apps", "audio", "corpus", "model", "training", "verbs"):
-            importlib.import_module(module.name)
+            try:
+                importlib.import_module(module.name)
+            except ModuleNotFoundError as error:
+                if error.name != "ray":  # Of an extra.
+                    raise
     for name in (
         "audiovae.config_files",
         "librosa",
