@@ -46,11 +46,13 @@ def main() -> None:
     from ray.train.torch import TorchConfig, TorchTrainer
 
     settings = {"store": str(args.store.resolve()), "run": str(args.run.resolve())}
+    # Workers have a folder of their own: a file is named in full.
+    preset = Path(args.preset)
+    settings["preset"] = str(preset.resolve()) if preset.is_file() else args.preset
     TorchTrainer(
         work,
         train_loop_config={
             **settings,
-            "preset": args.preset,
             "domains_a_step": args.domains_a_step,
             "steps": args.steps,
         },
