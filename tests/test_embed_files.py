@@ -228,26 +228,26 @@ def test_names_of_many_outputs_are_compared_once(
 
 
 @pytest.mark.parametrize("count", [1, 3, 7, 9])
-def test_shards_are_the_whole_once(count: int) -> None:
+def test_shares_are_the_whole_once(count: int) -> None:
     items = list(range(7))
     shares = [Share(i, count).of(items) for i in range(count)]
     assert sorted(item for share in shares for item in share) == items
     assert max(map(len, shares)) - min(map(len, shares)) <= 1
 
 
-def test_names_of_shards_sort_as_they_are_counted() -> None:
+def test_names_of_shares_sort_as_they_are_counted() -> None:
     names = [Share.parse(f"{i}/12").name for i in range(12)]
     assert names == sorted(names) and names[3] == "03-of-12"
 
 
 @pytest.mark.parametrize("text", ["8/8", "1/0", "1", "a/b", "-1/8", "1/8/9", "1.5/8", "", "0/ 8"])
-def test_a_shard_must_be_one_of_several(text: str) -> None:
+def test_a_share_must_be_one_of_several(text: str) -> None:
     with pytest.raises(UserError, match="shard is"):
         Share.parse(text)
 
 
 @pytest.mark.parametrize("count", [3, 9])
-def test_the_union_of_the_shards_is_the_whole(
+def test_the_union_of_the_shares_is_the_whole(
     encoder: Encoder, sounds: Path, bad: Path, tmp_path: Path, count: int
 ) -> None:
     inputs = [sounds, bad]

@@ -40,7 +40,7 @@ def run_share(folder: Path, output: Path, index: int, count: int) -> ShareReport
 
 
 @pytest.mark.parametrize("count", [2, 20])
-def test_what_shards_converted_is_joined_to_the_same_bytes(
+def test_what_shares_converted_is_joined_to_the_same_bytes(
     folder: Path, tmp_path: Path, count: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     whole = run_prepare(folder, tmp_path / "whole")
@@ -62,7 +62,7 @@ def test_what_shards_converted_is_joined_to_the_same_bytes(
     assert (joined.entries, joined.skipped) == (whole.entries, whole.skipped)
 
 
-def test_shards_run_at_once(folder: Path, tmp_path: Path) -> None:
+def test_shares_run_at_once(folder: Path, tmp_path: Path) -> None:
     words = ["prepare", str(folder), "-o", "out", "--sample-rate", str(RATE), "--workers", "1"]
     jobs = [
         subprocess.Popen(
@@ -82,7 +82,7 @@ def test_shards_run_at_once(folder: Path, tmp_path: Path) -> None:
     assert contents(tmp_path / "out") == contents(tmp_path / "whole")
 
 
-def test_a_shard_leaves_the_halves_of_others_and_a_finished_store_alone(
+def test_a_share_leaves_the_halves_of_others_and_a_finished_store_alone(
     folder: Path, tmp_path: Path
 ) -> None:
     run_share(folder, tmp_path / "out", 0, 2)
@@ -95,7 +95,7 @@ def test_a_shard_leaves_the_halves_of_others_and_a_finished_store_alone(
     before = contents(tmp_path / "out")
     assert run_share(folder, tmp_path / "out", 0, 2).fresh == 0
     assert contents(tmp_path / "out") == before
-    # A new recording is converted by its shard, and joins the store that was there.
+    # A new recording is converted by its share, and joins the store that was there.
     save(folder / "a/new.wav", tone(0.5, 333))
     assert sum(run_share(folder, tmp_path / "out", i, 2).fresh for i in range(2)) == 1
     run_prepare(folder, tmp_path / "out")
@@ -103,7 +103,7 @@ def test_a_shard_leaves_the_halves_of_others_and_a_finished_store_alone(
     assert contents(tmp_path / "out") == contents(tmp_path / "whole")
 
 
-def test_the_command_line_says_what_a_shard_did(
+def test_the_command_line_says_what_a_share_did(
     folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     words = ["prepare", str(folder), "-o", str(tmp_path / "out"), "--sample-rate", str(RATE)]
