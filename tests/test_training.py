@@ -180,7 +180,7 @@ def test_training_learns(store, tmp_path):
 
 
 def test_the_vocoder_learns_and_resumes_from_a_checkpoint(store, tmp_path):
-    training = {"rows": 4, "learning_rate": 3e-3, "adversarial_share": 0.2, "validate_every": 20}
+    training = {"rows": 4, "learning_rate": 3e-3, "adversarial_share": 0.2}
     settings = config(training=training)
     train_vocoder(store, tmp_path / "run", settings, steps=60, progress=False)
     lines = [json.loads(x) for x in (tmp_path / "run" / "metrics.jsonl").read_text().splitlines()]
