@@ -34,28 +34,35 @@ def folder(tmp_path: Path) -> Path:
     return folder
 
 
-def run_share(folder: Path, output: Path, index: int, count: int) -> ShareReport:
-    settings: dict[str, Any] = {"sample_rate": RATE, "workers": 1, "progress": False}
+def run_share(
+    folder: Path, output: Path, index: int, count: int, shards: bool = False
+) -> ShareReport:
+    settings: dict[str, Any] = {
+        "sample_rate": RATE, "workers": 1, "progress": False, "shards": shards,
+    }  # fmt: skip
     return prepare_share(folder, output, Share(index, count), **settings)
 
 
-@pytest.mark.parametrize("count", [2, 20])
+@pytest.mark.parametrize(("count", "shards"), [(2, False), (20, False), (3, True)])
 def test_what_shares_converted_is_joined_to_the_same_bytes(
-    folder: Path, tmp_path: Path, count: int, monkeypatch: pytest.MonkeyPatch
+    folder: Path, tmp_path: Path, count: int, shards: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    whole = run_prepare(folder, tmp_path / "whole")
-    reports = [run_share(folder, tmp_path / "out", i, count) for i in reversed(range(count))]
+    whole = run_prepare(folder, tmp_path / "whole", shards=shards)
+    reports = [
+        run_share(folder, tmp_path / "out", i, count, shards) for i in reversed(range(count))
+    ]
     assert sum(report.recordings for report in reports) == 11
     skipped = sorted(pair for report in reports for pair in report.skipped)
     assert [path for path, _ in skipped] == ["a/silent.wav", "b/letter.wav"]
-    with pytest.raises(CorpusError, match="unfinished"):
-        Store.open(tmp_path / "out")
+    if not shards:
+        with pytest.raises(CorpusError, match="unfinished"):
+            Store.open(tmp_path / "out")
     converted: list[str] = []
     convert = prepare_module.convert
     monkeypatch.setattr(
         prepare_module, "convert", lambda task: converted.append(task.source.path) or convert(task)
     )
-    joined = run_prepare(folder, tmp_path / "out")
+    joined = run_prepare(folder, tmp_path / "out", shards=shards)
     # What could not be read is tried again.
     assert converted == ["b/letter.wav"]
     assert contents(tmp_path / "out") == contents(tmp_path / "whole")

@@ -10,18 +10,20 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
 import pytest
 import soundfile
+import torch
 from conftest import TINY_RATE, tone_samples
 from recordings import contents, make_folder, run_prepare, save
 
 from audiovae.apps.embed import Encoder
 from audiovae.apps.embed_files import embed_files
 from audiovae.cli import main
-from audiovae.corpus.engines import Failed, find_engine
+from audiovae.corpus.engines import Failed, Place, find_engine
 from audiovae.errors import UserError
 from audiovae.model.autoencoder import AudioVAE
 
@@ -192,3 +194,31 @@ def test_the_command_line_says_how_many_were_left_out(
         assert last == f"2 of 14 files left out: {out / '_errors.jsonl'}"
     ours, theirs = (contents(tmp_path / engine) for engine in ("local", "ray"))
     assert len(ours) == 13 and ours == theirs
+
+
+class Lost(Exception):
+    """What ends a process by raising."""
+
+
+def test_a_device_that_is_lost_ends_its_worker_and_no_other_error_does(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    from audiovae.corpus import ray_engine
+
+    def work(item: Exception) -> None:
+        raise item
+
+    def end(code: int) -> None:
+        raise Lost
+
+    ended: list[Any] = []
+    told = SimpleNamespace(remote=lambda file: 1), SimpleNamespace(remote=ended.append)
+    monkeypatch.setattr(ray_engine.ray, "get", lambda value: value)
+    monkeypatch.setattr(os, "_exit", end)
+    worker = ray_engine._Worker([], SimpleNamespace(begin=told[0], end=told[1]), Place("cuda", 1))
+    worker.work = work
+    error = ValueError("an odd file")
+    assert worker._do((0, 0), error).error is error and ended == [(0, 0)]
+    with pytest.raises(Lost):
+        worker._do((0, 1), torch.AcceleratorError("CUDA error"))
+    assert ended == [(0, 0)]

@@ -104,7 +104,9 @@ class Rows:
         facts = json.dumps({**encoder_metadata(encoder), "pool": pool_of(encoder, pool)})
         self.schema = pa.schema(fields, metadata={"audiovae": facts})
         with writing(file):
-            self.writer = pq.ParquetWriter(file, self.schema)
+            # Floats of embeddings hardly repeat: a dictionary of them is a second copy.
+            repeated = ["path", "frame", "timestamp"]
+            self.writer = pq.ParquetWriter(file, self.schema, use_dictionary=repeated)
         self.waiting: list[Any] = []
         self.bytes = self.written = 0
 
