@@ -59,18 +59,19 @@ def spread(seconds: Sequence[float]) -> dict[str, float]:
     return {"count": len(seconds), "p50": median, "p95": high, "max": most}
 
 
-def taken(server: Server) -> dict[str, float]:
+def taken(server: Server) -> dict[str, Any]:
     """Return what the server took: MiB of memory over time, and the most of everything else."""
     looks = server.looks
     if not looks:
         return {}
-    memory = [look.memory for look in looks]
-    minute = [look.memory for look in looks if look.seconds <= MINUTE]
+    minutes: dict[int, float] = {}
+    for look in looks:
+        minute = int(look.seconds // MINUTE)
+        minutes[minute] = max(look.memory, minutes.get(minute, 0.0))
     return {
-        "memory, first": round(memory[0]),
-        "memory, most in the first minute": round(max(minute, default=0)),
-        "memory, most": round(max(memory)),
-        "memory, last": round(memory[-1]),
+        "memory, first": round(looks[0].memory),
+        "memory, most of each minute": [round(most) for most in minutes.values()],
+        "memory, last": round(looks[-1].memory),
         "threads": max(look.threads for look in looks),
         "open files": max(look.files for look in looks),
         "megabytes of sounds": round(max(look.megabytes for look in looks), 1),
@@ -151,12 +152,12 @@ def table(found: dict[str, Any]) -> str:
         f"{len(found['broken'])} promises broken.",
     ]
     if server:
-        first, most, last = (server[f"memory, {word}"] for word in ("first", "most", "last"))
+        shown = ", ".join(f"{most:,}" for most in server["memory, most of each minute"])
         lines.append(
-            f"- Memory in MiB: {first:,} at first, at most "
-            f"{server['memory, most in the first minute']:,} in the first minute, {most:,} at most,"
-            f" {last:,} at last. At most {server['threads']} threads, {server['open files']} open "
-            f"files, {server['sounds']} sounds of {server['megabytes of sounds']:g} MB."
+            f"- Memory in MiB: {server['memory, first']:,} at first, at most {shown} in "
+            f"each minute, {server['memory, last']:,} at last. At most {server['threads']} "
+            f"threads, {server['open files']} open files, {server['sounds']} sounds of "
+            f"{server['megabytes of sounds']:g} MB."
         )
     lines += [
         f"- A good visit afterwards took {found['seconds of a good visit afterwards']:.1f} s; told "

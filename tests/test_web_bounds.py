@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import threading
+import weakref
 from itertools import count
 from pathlib import Path
 
+import numpy as np
 import pytest
 from webs import Visit, left, serving, wav, web_of
 
@@ -193,6 +196,36 @@ def test_a_job_that_hangs_is_given_up(monkeypatch: pytest.MonkeyPatch) -> None:
         await queue.close()
 
     asyncio.run(visit())
+
+
+@pytest.mark.parametrize("ending", ["stopped", "wrong"])
+def test_a_job_that_has_failed_holds_nothing(ending: str) -> None:
+    held: list[weakref.ref] = []
+
+    def read(tell: jobs.Tell) -> None:
+        array = np.zeros(1000)
+        held.append(weakref.ref(array))
+        try:
+            array[0] = float("no number")
+        except ValueError as error:
+            if ending == "wrong":
+                raise UserError("no number") from error
+        while True:
+            tell(array[0])
+
+    async def visit() -> None:
+        queue = Queue(1, 10, 0.1)
+        job = queue.add(read, lambda _: None)
+        await asyncio.wait([job.future])
+        assert isinstance(job.future.exception(), (Stopped, UserError))
+        assert held[0]() is None
+        await queue.close()
+
+    gc.disable()
+    try:
+        asyncio.run(visit())
+    finally:
+        gc.enable()
 
 
 @pytest.mark.parametrize(

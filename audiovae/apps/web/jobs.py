@@ -9,6 +9,8 @@ from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any, Generic, TypeVar
 
+from audiovae.errors import UserError
+
 T = TypeVar("T")
 Tell = Callable[[float], object]
 """Takes the share of a job that is done; raises `Stopped` where it is to end."""
@@ -44,8 +46,13 @@ class Job(Generic[T]):
     def run(self) -> T:
         """Do the work, in a thread."""
         self.begun = time.monotonic()
-        self.tell(0.0)
-        return self.work(self.tell)
+        try:
+            self.tell(0.0)
+            return self.work(self.tell)
+        except (Stopped, UserError) as error:
+            # Tracebacks hold what the work held, in a circle with this job.
+            error.__context__ = None
+            raise error.with_traceback(None) from None
 
     def tell(self, share: float) -> None:
         """Note the share that is done. Raises `Stopped` where the job is to end."""
