@@ -15,7 +15,7 @@ import pytest
 import torch
 from conftest import TINY_RATE, tiny_config
 from recordings import make_folder, needs_posix
-from test_ranks import free_port
+from test_ranks import LOOPBACK, free_port
 
 from audiovae.corpus.prepare import prepare
 from audiovae.model.weights import load_model
@@ -61,7 +61,7 @@ def launch(
     ]  # fmt: skip
     return subprocess.Popen(
         [str(word) for word in command],
-        env={**os.environ, "OMP_NUM_THREADS": "1"},
+        env={**os.environ, "OMP_NUM_THREADS": "1", **LOOPBACK},
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
