@@ -6,6 +6,9 @@ import asyncio
 import contextlib
 import json
 import logging
+import math
+import socket
+import time
 from collections.abc import AsyncIterator, Callable, Coroutine
 from typing import Any
 
@@ -68,6 +71,10 @@ class Site:
                 writer.close()
                 with contextlib.suppress(OSError):
                     await writer.wait_closed()
+
+    def waiting(self) -> int:
+        """Return how many connections were seen to wait."""
+        return sum(c.since < math.inf for c in self.state.connections)  # type: ignore[union-attr]
 
     async def call(self, *first: bytes) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
         """Connect, and send something."""
@@ -173,13 +180,13 @@ def test_an_end_that_nobody_takes_is_cut_off(monkeypatch: pytest.MonkeyPatch) ->
 
 def test_idle_connections_make_way(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(Connection, "most", 3)
-    monkeypatch.setattr(connections, "YOUNG_SECONDS", 0.0)
+    monkeypatch.setattr(connections, "CHANCE_SECONDS", 0.0)
 
     async def story(site: Site) -> None:
         idle = []
         for number in range(5):
             idle.append(await site.call())
-            await until(lambda n=number: len(site.state.connections) == min(3, n + 1))
+            await until(lambda n=number: site.waiting() == min(3, n + 1))
         # The oldest two had to go.
         for reader, _ in idle[:2]:
             assert await closed(reader) == b""
@@ -190,8 +197,32 @@ def test_idle_connections_make_way(monkeypatch: pytest.MonkeyPatch) -> None:
     visit(story)
 
 
+def test_nobody_makes_way_whose_request_is_not_read_yet(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The loop is kept for long between the first three connections and the next."""
+    monkeypatch.setattr(Connection, "most", 3)
+    find = Connection._find_place
+
+    def find_late(connection: Connection) -> None:
+        time.sleep(1.5 * connections.CHANCE_SECONDS)
+        find(connection)
+
+    monkeypatch.setattr(Connection, "_find_place", find_late)
+
+    async def story(site: Site) -> None:
+        with contextlib.ExitStack() as stack:
+            place, request = ("127.0.0.1", site.port), GET + b"Connection: close\r\n\r\n"
+            calls = [stack.enter_context(socket.create_connection(place)) for _ in range(5)]
+            for one in calls:
+                one.sendall(request)
+            read = [asyncio.to_thread(one.recv, 12) for one in calls]
+            assert await asyncio.gather(*read) == [b"HTTP/1.1 200"] * 3 + [b"HTTP/1.1 503"] * 2
+
+    visit(story)
+
+
 def test_a_crowd_that_is_busy_is_told_to_others(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(Connection, "most", 2)
+    monkeypatch.setattr(connections, "CHANCE_SECONDS", 60.0)
 
     async def story(site: Site) -> None:
         site.go.clear()

@@ -13,8 +13,8 @@ from uvicorn.protocols.http.h11_impl import H11Protocol
 
 MOST = 256
 """Open at once."""
-YOUNG_SECONDS = 1.0
-"""For which nobody has to make way: what was sent may not be read yet."""
+CHANCE_SECONDS = 0.1
+"""After which a connection may have to make way."""
 HEAD_SECONDS = 10.0
 """For the head of a request, from the connection or the last answer on."""
 STALL_SECONDS = 60.0
@@ -46,7 +46,7 @@ class Connection(H11Protocol):
     def __init__(self, *args: Any, **options: Any) -> None:
         super().__init__(*args, **options)
         self.since = math.inf
-        """When it began to wait for a request; infinite while one is answered."""
+        """When it was seen to wait for a request; infinite before, and while one is answered."""
         self._waiting: asyncio.TimerHandle | None = None
         self._stalled: asyncio.TimerHandle | None = None
 
@@ -99,8 +99,7 @@ class Connection(H11Protocol):
         held = [c for c in self.connections if not c.transport.is_closing()]
         if len(held) <= self.most:
             return
-        old = time.monotonic() - YOUNG_SECONDS
-        waiting = [c for c in held if isinstance(c, Connection) and c.since <= old]
+        waiting = [c for c in held if isinstance(c, Connection) and c.since < math.inf]
         if waiting:
             min(waiting, key=lambda c: c.since).transport.abort()
         elif len(held) > 2 * self.most:
@@ -115,8 +114,12 @@ class Connection(H11Protocol):
             self._waiting.cancel()
             self._waiting, self.since = None, math.inf
         elif not answering and self._waiting is None:
-            self.since = time.monotonic()
-            self._waiting = self.loop.call_later(HEAD_SECONDS, self._end)
+            self._waiting = self.loop.call_later(CHANCE_SECONDS, self._wait)
+
+    def _wait(self) -> None:
+        # A loop calls those whose time has come after it has read: nothing had come before.
+        self.since = time.monotonic()
+        self._waiting = self.loop.call_later(HEAD_SECONDS, self._end)
 
     def _end(self) -> None:
         # What was answered may still be on its way.

@@ -115,6 +115,7 @@ def _run(
         log_level="error",
         access_log=False,
         http=Connection,
+        loop="asyncio",
         backlog=BACKLOG,
         server_header=False,
         proxy_headers=False,
