@@ -149,6 +149,9 @@ class WaveNetConfig:
     layers: int = 24
     cycle: int = 8
     """Layers after which the dilation, doubled by each, begins at 1 again."""
+    emphasis: float = 0.0
+    """Share of the sample before that is taken off each one before it becomes a code: what a code
+    errs by, and what is drawn wrong, then lies where music is loud."""
     temperature: float = 1.0
     """Divides the logits when samples are drawn in use: below 1 there is less noise. Training
     knows nothing of it."""
@@ -156,7 +159,7 @@ class WaveNetConfig:
     def __post_init__(self) -> None:
         check_ranges(
             self, residual=(1, WIDEST), skip=(1, WIDEST), layers=(1, 512), cycle=(1, 20),
-            temperature=(0.01, 10),
+            emphasis=(0, 0.99), temperature=(0.01, 10),
         )  # fmt: skip
 
     @property

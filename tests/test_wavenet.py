@@ -9,13 +9,20 @@ import math
 import numpy as np
 import pytest
 import torch
+from scipy.signal import lfilter
 from torch import Tensor
 
 from audiovae.errors import UserError
 from audiovae.model import wavenet_kernels
 from audiovae.model.float_tile import columns, multiply, pack, padded
-from audiovae.model.wavenet import WaveNet, WaveNetShape, mu_law_decode, mu_law_encode
-from audiovae.model.wavenet_sampler import Sampler
+from audiovae.model.wavenet import (
+    WaveNet,
+    WaveNetShape,
+    emphasise,
+    mu_law_decode,
+    mu_law_encode,
+)
+from audiovae.model.wavenet_sampler import Playback, Sampler
 
 # Dilations 1, 2, 4, 8, 1, 2; odd widths, of which one is more than a panel of any register.
 SHAPE = WaveNetShape(condition=5, hop=7, residual=33, skip=35, layers=6, cycle=4)
@@ -59,6 +66,33 @@ def test_mu_law_codes_come_back_and_sound_errs_by_half_a_level(levels: int) -> N
 def test_silence_is_one_code() -> None:
     assert int(mu_law_encode(torch.zeros(1))[0]) == SHAPE.silence == 128
     assert float(mu_law_decode(torch.tensor(128)).abs()) < 1e-4
+
+
+def test_emphasis_is_a_filter_that_playback_undoes() -> None:
+    draw = torch.Generator().manual_seed(2)
+    audio = 0.3 * torch.randn(3, 700, generator=draw, dtype=torch.float64)
+    made = emphasise(audio, 0.85)
+    np.testing.assert_allclose(made, lfilter([1, -0.85], [1], audio.numpy()), atol=1e-15)
+    assert emphasise(audio, 0.0) is audio
+    codes = mu_law_encode(made)
+    wanted = lfilter([1], [1, -0.85], mu_law_decode(codes, dtype=torch.float64).numpy())
+    whole = Playback(3, 0.85).push(codes)
+    np.testing.assert_allclose(whole, wanted, atol=1e-5)
+    playback = Playback(3, 0.85)
+    pieces = torch.cat([playback.push(part) for part in codes.split(64, 1)], 1)
+    assert torch.equal(pieces, whole)
+    assert torch.equal(Playback(3, 0.0).push(codes), mu_law_decode(codes))
+
+
+def test_emphasis_keeps_the_noise_of_codes_below_music() -> None:
+    """Of a low tone, which is most of a note's power, the highest bands gain most."""
+    tone = 0.2 * torch.sin(torch.arange(16_000) * 2 * math.pi * 220 / 16_000)[None]
+
+    def hiss(amount: float) -> float:
+        played = Playback(1, amount).push(mu_law_encode(emphasise(tone, amount)))
+        return float(torch.fft.rfft(played - tone)[:, 4000:].abs().square().sum())
+
+    assert hiss(0.85) < 0.1 * hiss(0.0)
 
 
 def test_a_code_is_heard_after_itself_within_the_receptive_field_alone() -> None:

@@ -21,7 +21,13 @@ from audiovae.config_model import WaveNetConfig
 from audiovae.errors import ConfigError, UserError
 from audiovae.model.autoencoder import AudioVAE
 from audiovae.model.decoder import WaveNetHead
-from audiovae.model.wavenet import WaveNet, WaveNetShape, mu_law_decode, mu_law_encode
+from audiovae.model.wavenet import (
+    WaveNet,
+    WaveNetShape,
+    emphasise,
+    mu_law_decode,
+    mu_law_encode,
+)
 from audiovae.model.wavenet_sampler import Drawing, Sampler, places
 from audiovae.training.likelihood import SampleLikelihood
 from audiovae.training.start import start_model
@@ -119,6 +125,20 @@ def test_a_seed_says_what_is_drawn(model: AudioVAE) -> None:
     assert share(played(0), played(1)) < 0.5
     drawn = generate_audio(model, "piano", GenerateSettings(seconds=0.3, precision="fp32"))
     assert drawn.shape == (4800,) and drawn.std() > 1e-3
+
+
+@torch.no_grad()
+def test_codes_are_of_emphasised_sound_and_what_is_drawn_is_not(model: AudioVAE) -> None:
+    net = model.head("flute").wavenet
+    audio = torch.from_numpy(noise_samples(0.25)[:, :3840])
+    config = dataclasses.replace(model.config, wavenet=WaveNetConfig(emphasis=0.8))
+    assert torch.equal(SampleLikelihood(config).target(audio), mu_law_encode(emphasise(audio, 0.8)))
+    other = WaveNet(dataclasses.replace(net.shape, emphasis=0.8))
+    other.load_state_dict(net.state_dict())
+    condition = torch.randn(2, net.shape.condition, 4)
+    played = Drawing([other] * 2, seed=3).push(condition)
+    plain = Drawing([net] * 2, seed=3).push(condition)
+    torch.testing.assert_close(emphasise(played, 0.8), plain)
 
 
 def test_the_temperature_is_the_networks_own(model: AudioVAE) -> None:

@@ -24,7 +24,8 @@ from audiovae.model.autoencoder import AudioVAE
 from audiovae.model.notes import Roll
 from audiovae.model.precision import choose_precision, run_in
 from audiovae.model.presence import SILENCE
-from audiovae.model.wavenet import mu_law_decode, mu_law_encode
+from audiovae.model.wavenet import emphasise, mu_law_encode
+from audiovae.model.wavenet_sampler import Playback
 from audiovae.tables import to_dict
 
 ROWS = 8
@@ -180,7 +181,9 @@ class Resynthesis(ModelSystem):
 
     def _play(self, model: AudioVAE, audio: Tensor, target: str) -> Tensor:
         if self.name == "mu-law":
-            return mu_law_decode(mu_law_encode(audio))
+            emphasis = model.config.wavenet.emphasis
+            codes = mu_law_encode(emphasise(audio, emphasis))
+            return Playback(len(codes), emphasis).push(codes)
         features = model.features(audio)
         if self.name == "griffin-lim":
             return model.griffin_lim(features)

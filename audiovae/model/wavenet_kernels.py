@@ -49,6 +49,20 @@ def _compile_exp(x):  # type: ignore[no-untyped-def]
 
 
 @_jit
+def undo_emphasis(sound, amount, before):  # type: ignore[no-untyped-def]
+    """Add to each sample of `sound (row, sample)` `amount` of the one before, itself so changed.
+
+    `before (row,)`, float64, is the one before the first, and becomes the last.
+    """
+    for row in range(sound.shape[0]):
+        last = before[row]
+        for i in range(sound.shape[1]):
+            last = sound[row, i] + amount * last
+            sound[row, i] = last
+        before[row] = last
+
+
+@_jit
 def _gate(gates, hidden):  # type: ignore[no-untyped-def]
     """Fill `hidden (channel,)` with tanh of the first gates times the sigmoid of the others."""
     width, one, two = hidden.shape[0], hidden.dtype.type(1.0), hidden.dtype.type(2.0)

@@ -19,7 +19,7 @@ from torch import Tensor
 from audiovae.audio.augment import mix_seed
 from audiovae.model.float_tile import pack, padded
 from audiovae.model.wavenet import WaveNet, WaveNetShape, mu_law_decode
-from audiovae.model.wavenet_kernels import AHEAD, Memory, Weights, generate
+from audiovae.model.wavenet_kernels import AHEAD, Memory, Weights, generate, undo_emphasis
 
 
 def _fill(x: np.ndarray) -> np.ndarray:
@@ -191,6 +191,28 @@ def places(seed: int, start: int, samples: int) -> Tensor:
     return torch.cat(drawn)[start - first * PLACES :][:samples]
 
 
+class Playback:
+    """Sound of codes while they come in: mu-law, and the emphasis undone.
+
+    Args:
+        rows: of codes.
+        emphasis: what `emphasise` was given.
+        levels: that codes have.
+    """
+
+    def __init__(self, rows: int, emphasis: float, levels: int = 256) -> None:
+        self.emphasis, self.levels, self.before = emphasis, levels, np.zeros(rows)
+
+    def push(self, codes: Tensor) -> Tensor:
+        """Map the next codes `(row, sample)` to sound of the same shape."""
+        sound = mu_law_decode(codes, self.levels)
+        if self.emphasis:
+            made = sound.cpu().contiguous()
+            undo_emphasis(made.numpy(), self.emphasis, self.before)
+            sound = made.to(codes.device)
+        return sound
+
+
 class Drawing:
     """Sound drawn from networks while their conditions come in: joined, what the whole gives.
 
@@ -204,6 +226,8 @@ class Drawing:
 
     def __init__(self, networks: Sequence[WaveNet], seed: int) -> None:
         self.sampler, self.seed = Sampler(networks), seed
+        shape = self.sampler.shape
+        self.playback = Playback(len(networks), shape.emphasis, shape.levels)
 
     def push(self, condition: Tensor) -> Tensor:
         """Map the next conditions `(row, condition, frame)` to sound `(row, frame * hop)`."""
@@ -212,4 +236,4 @@ class Drawing:
         codes = self.sampler.draw(
             condition, drawn.expand(len(condition), -1), temperature=shape.temperature
         )
-        return mu_law_decode(codes, shape.levels)
+        return self.playback.push(codes)

@@ -12,7 +12,7 @@ from audiovae.audio.features import LogMel
 from audiovae.config import Config
 from audiovae.model.autoencoder import AudioVAE
 from audiovae.model.decoder import LogMelDecoder, WaveNetHead
-from audiovae.model.wavenet import WaveNetShape, mu_law_encode
+from audiovae.model.wavenet import WaveNetShape, emphasise, mu_law_encode
 from audiovae.training.objective import negative_log_likelihood
 
 
@@ -98,10 +98,11 @@ class SampleLikelihood(nn.Module):
         self.numbers = self.hop_length = config.audio.hop_length
         self.before, self.scored = config.unscored_frames, config.scored_frames
         self.jitter, self.muted = config.training.jitter, config.training.muted
+        self.emphasis = config.wavenet.emphasis
 
     def target(self, sounds: Tensor) -> Tensor:
         """Return codes `(row, sample)`."""
-        return mu_law_encode(sounds)
+        return mu_law_encode(emphasise(sounds, self.emphasis))
 
     def score(
         self,
