@@ -137,6 +137,17 @@ def test_a_row_depends_on_its_seed_and_index_alone(seed, rows, samples):
         torch.testing.assert_close(target[i], one_target[0], atol=2e-6, rtol=0)
 
 
+@pytest.mark.parametrize("count", [1, 2, 3, 4, 6])
+def test_rows_are_equalised_alike_to_the_bit_whoever_is_beside_them(count):
+    """What rounding adds is far below music, and not below the floor of log-mels."""
+    audio, equalise = white(12, 4000), Augment(AugmentConfig(), RATE)
+    rows = list(range(12))
+    whole = equalise.spoil(audio, 5, rows)
+    parts = [equalise.spoil(x, 5, rows[i : i + count]) for i, x in
+             zip(range(0, 12, count), audio.split(count), strict=True)]  # fmt: skip
+    assert torch.equal(torch.cat(parts), whole)
+
+
 def test_seeds_repeat_and_differ_and_the_audio_stays():
     audio = white(8, 8000)
     kept = audio.clone()

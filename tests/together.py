@@ -20,11 +20,18 @@ from audiovae.tables import from_dict
 from audiovae.training.ranks import joined, rank
 from audiovae.training.trainer import make_task
 
+SMALLEST = 1e-4
+"""Of gradients, what counts as none."""
+
 
 def steps_of(store: str, config: Config, steps: int) -> dict[str, Any]:
     """Take steps and return what they were; gradients are what the optimiser gets."""
     task = make_task(store, "unused", config, device="cpu")
     task.begin(steps)
+    for optimiser in (task.optimiser, task.confusion.optimiser, task.matching.optimiser):
+        for group in optimiser.adam.param_groups:
+            # Adam makes a whole step of a gradient that is nothing but rounding.
+            group["eps"] = SMALLEST
     names = {p: name for name, p in task.model.named_parameters()}
     gradients: list[dict[str, torch.Tensor]] = []
 

@@ -152,7 +152,7 @@ class Augment:
             )
         if config.eq_db > 0:
             self.basis = self.basis.to(device)
-            source = equalise(source, (config.eq_db * normal).to(device) @ self.basis)
+            source = equalise(source, _weighted((config.eq_db * normal).to(device), self.basis))
         if config.noise_db > -math.inf:
             chosen = _chosen(uniform[:, 8], config.noise_probability, device)
             if len(chosen):
@@ -251,6 +251,18 @@ def _indices(audio: Tensor, rows: Sequence[int] | None) -> Sequence[int]:
 def _chosen(uniform: Tensor, probability: float, device: torch.device) -> Tensor:
     """Return the indices of rows whose draw falls below `probability`."""
     return (uniform < probability).nonzero().squeeze(1).to(device)
+
+
+def _weighted(weights: Tensor, waves: Tensor) -> Tensor:
+    """Return `weights (batch, wave)` times `waves (wave, point)`, `(batch, point)`.
+
+    A matrix product would round a row by how many there are beside it; between the partials of a
+    clean sound, near the floor of log-mels, that is heard in the fourth digit.
+    """
+    made = torch.zeros(len(weights), waves.shape[1], device=waves.device)
+    for weight, wave in zip(weights.T, waves, strict=True):
+        made.addcmul_(weight[:, None], wave)
+    return made
 
 
 def _between(ends: tuple[float, float], uniform: Tensor) -> Tensor:
