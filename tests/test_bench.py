@@ -19,6 +19,7 @@ from bench.names import (
     TRAIN_VOCODER,
 )
 from bench.scaling import draw, line, table
+from bench.serving import between, serve
 from bench.stages import LONG, rests
 from bench.table import write_table
 from bench.training import STEPS, Running
@@ -114,3 +115,25 @@ def test_the_line_of_a_cost_is_its_slope(tmp_path: Path) -> None:
     assert "costs 20.00 ms and none 500 ms; no point is further from it than 0.0%" in text
     draw({"files": points}, tmp_path / "scaling.png")
     assert (tmp_path / "scaling.png").stat().st_size > 1000
+
+
+def test_a_queue_of_one_at_a_time_waits_as_theory_says() -> None:
+    """Of a queue with random arrivals and equal work the mean wait is known (Khinchin, 1932)."""
+    load = 0.7
+    seen = serve({1: 1.0}, load, most=1, requests=200_000)
+    assert seen.busy == pytest.approx(load, rel=0.02) and seen.rows == 1
+    assert seen.oldest == pytest.approx(load / (2 * (1 - load)), rel=0.04)
+    assert 1 < seen.median < seen.late
+
+
+def test_batches_serve_more_where_rows_together_cost_less() -> None:
+    costs = {1: 1.0, 2: 1.2, 8: 2.4}
+    alone, together = (serve(costs, 0.9, most=most, requests=20_000) for most in (1, 8))
+    assert together.late < alone.late and together.busy < alone.busy and together.rows > 1.1
+    flooded = serve(costs, 50.0, most=8, requests=1000)
+    assert 7 < flooded.rows <= 8 and flooded.busy > 0.99
+
+
+@pytest.mark.parametrize(("rows", "seconds"), [(1, 1.0), (3, 1.4), (8, 2.4), (11, 3.0)])
+def test_batches_between_those_measured_lie_on_a_line(rows: int, seconds: float) -> None:
+    assert between({1: 1.0, 2: 1.2, 8: 2.4}, rows) == pytest.approx(seconds)
