@@ -3,9 +3,10 @@
     python recipes/wavenet.py renders runs/wavenet --minutes 120 --test held-out
 
 The renders are aligned ones (recipes/README.md). A sketch with log-mels teaches the encoder what is
-played, in a fifth of the time. One WaveNet for all domains, which a scale and a shift of its
-frames tell apart, then learns what samples are, in half of it, while the encoder waits. It parts
-into one for each domain, and those train the encoder too.
+played, in a seventh of the time. One WaveNet for all domains, which a scale and a shift of its
+frames tell apart, then learns what samples are, in most of it, while the encoder waits. It parts
+into one for each domain, and those train the encoder too. Two domains a step, by turns, make four
+times the steps of all eight.
 """
 
 import argparse
@@ -19,8 +20,8 @@ SKETCH = {
     **{"model.decoder": "convnext", "model.share": "film", "training.rows": 4},
     **{"objective.beta": 0.3, "objective.free_bits": 0.0, "training.learning_rate": 2e-3},
 }
-TOGETHER = {"training.own_ramp": 0.0, "model.share": "film", "training.settle": True}
-APART = {"training.own_ramp": 0.0}
+APART = {"training.own_ramp": 0.0, "training.domains_a_step": 2}
+TOGETHER = {**APART, "model.share": "film", "training.settle": True}
 
 
 def main() -> None:
@@ -37,9 +38,9 @@ def main() -> None:
     prepared = audiovae.prepare(args.renders, store, sample_rate=RATE, valid=0.05, level=-20.0)
     print(prepared.table())
     for name, share, settings in (
-        ("sketch", 0.2, SKETCH),
-        ("together", 0.5, TOGETHER),
-        ("apart", 0.3, APART),
+        ("sketch", 0.15, SKETCH),
+        ("together", 0.6, TOGETHER),
+        ("apart", 0.25, APART),
     ):
         steps, minutes = args.steps and max(1, round(share * args.steps)), share * args.minutes
         budget = {"steps": steps} if steps else {"minutes": minutes}
