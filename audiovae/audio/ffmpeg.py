@@ -41,6 +41,8 @@ class FFmpegDecoder(Decoder):
                 raise AudioError(f"{path} holds no sound, only other streams; {EXPECTED}")
             self.stream: Any = self.container.streams.audio[0]
             self.indexed = kind == "M4A"
+            if self.stream.codec_context is None:
+                raise ValueError("a codec that FFmpeg doesn't know")
             rate, channels = self.stream.codec_context.sample_rate, self.stream.channels
             if rate < 1 or channels < 1:
                 raise ValueError("no rate, or no channels")

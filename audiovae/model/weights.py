@@ -274,7 +274,8 @@ def load_part(module: nn.Module, folder: Path, name: str, header: dict[str, Any]
         # What was unpacked becomes the weights: no copy.
         module.load_state_dict(unheard | unpack(load(data)), strict=True, assign=True)
     except SafetensorError as error:
-        raise CheckpointError(f"{path} is damaged ({error}): copy or train it again") from None
+        said = " ".join(str(error).split())  # It quotes the file, line breaks and all.
+        raise CheckpointError(f"{path} is damaged ({said}): copy or train it again") from None
     except RuntimeError as error:
         detail = str(error).splitlines()[-1].strip()
         raise CheckpointError(f"{path} does not fit the config: {detail}") from None

@@ -279,6 +279,27 @@ def test_a_cut_of_au_w64_and_caf_is_told(scratch: Path) -> None:
             probe(path)
 
 
+def test_a_codec_that_nobody_knows_is_refused(scratch: Path) -> None:
+    path, content = scratch / "codec.m4a", small("m4a")
+    assert content.count(b"stsd") == 1  # which says how samples are coded
+    path.write_bytes(content.replace(b"stsd", b"free"))
+    with pytest.raises(AudioError, match="can't be decoded"):
+        probe(path)
+
+
+def test_what_safetensors_quotes_of_a_file_is_on_one_line(checkpoint: Path) -> None:
+    path = checkpoint / "decoders" / "flute.safetensors"
+    content = path.read_bytes()
+    size = int.from_bytes(content[:8], "little")
+    table = json.loads(content[8 : 8 + size])
+    table["ceiling"]["dtype"] = "\n"
+    head = json.dumps(table).encode()
+    path.write_bytes(len(head).to_bytes(8, "little") + head + content[8 + size :])
+    with pytest.raises(CheckpointError, match="is damaged") as caught:
+        load_model(checkpoint, ["flute"])
+    assert "\n" not in str(caught.value)
+
+
 def test_sounds_are_as_they_were(scratch: Path) -> None:
     """The seeds of the fuzzing are good files, and not all the same."""
     sums = set()
