@@ -171,6 +171,29 @@ def test_m4a_and_aac(m4a):
         np.testing.assert_array_equal(np.concatenate([*stream(m4a / name, 777)], 1), whole)
 
 
+@pytest.mark.parametrize(("layout", "channels"), [("7.1", 8), ("hexadecagonal", 16)])
+@pytest.mark.parametrize("kind", ["m4a", "aac"])
+def test_aac_of_many_channels(kind, layout, channels, tmp_path):
+    """PyAV takes what lies behind eight planes for more of them, so none is asked for."""
+    av, path = pytest.importorskip("av"), tmp_path / f"many.{kind}"
+    pitches = 200.0 * np.arange(1, channels + 1)
+    tones = 0.2 * np.sin(2 * np.pi * pitches * np.arange(RATE // 2)[:, None] / RATE)
+    with av.open(str(path), "w") as container:
+        encoder = container.add_stream("aac", rate=RATE, layout=layout)
+        encoder.bit_rate = 32_000 * channels
+        packed = tones.astype(np.float32).reshape(1, -1)
+        frame = av.AudioFrame.from_ndarray(packed, format="flt", layout=layout)
+        frame.sample_rate = RATE
+        for packet in (*encoder.encode(frame), *encoder.encode(None)):
+            container.mux(packet)
+    sounds, rate = read(path)
+    assert rate == RATE and sounds.shape[0] == channels == probe(path).channels
+    spectra = np.abs(np.fft.rfft(sounds[:, 2000 : 2000 + RATE // 4]))
+    heard = spectra.argmax(1) * 4.0
+    wanted = [pitch for i, pitch in enumerate(pitches) if i != 3]  # the fourth of 7.1 is for bass
+    np.testing.assert_allclose(np.delete(heard, 3), wanted, atol=8)
+
+
 def test_m4a_without_pyav_says_what_to_install(m4a, monkeypatch):
     monkeypatch.setitem(sys.modules, "av", None)
     assert "pip install 'audiovae[codecs]'" in refusal(m4a / "take.m4a")

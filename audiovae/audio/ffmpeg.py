@@ -79,12 +79,14 @@ class FFmpegDecoder(Decoder):
     def _decode(self) -> Iterator[np.ndarray]:
         """Give decoded blocks `(channels, n)` from `position` on."""
         rate, wanted = self.info.sample_rate, self.position
-        planar = self.av.AudioResampler(format="fltp", rate=rate)
+        # One plane of all channels: of several PyAV finds the end by an empty pointer, which frames
+        # of 8 channels and more don't have, and reads on.
+        packed = self.av.AudioResampler(format="flt", rate=rate)
         for frame in self.container.decode(self.stream):
             start = round((frame.pts or 0) * frame.time_base * rate)
             frame.pts = None
-            for block in planar.resample(frame):
-                audio = block.to_ndarray()
+            for block in packed.resample(frame):
+                audio = block.to_ndarray().reshape(block.samples, -1).T
                 yield audio[:, max(0, wanted - start) :]
                 start += audio.shape[1]
 
