@@ -170,6 +170,17 @@ def test_a_plateau_ends_training_with_its_reason(store, tmp_path):
     assert 20 < summary["steps"] < 40 and "no progress" in summary["ended"]
 
 
+@pytest.mark.parametrize(("beta", "collapses"), [(0.0, False), (1e5, True)])
+def test_a_latent_that_collapses_is_told(store, tmp_path, capsys, beta, collapses):
+    rare = {"validate_every": 60, "checkpoint_every": 60, "learning_rate": 1e-2}
+    free = {"beta": beta, "beta_warmup": 0.0, "free_bits": 0.0, "confusion": "none"}
+    settings = config(training=rare, objective=free)
+    summary = train(store, tmp_path / "run", settings, steps=60, progress=True)
+    active, said = summary["valid"]["active_units"], capsys.readouterr().err
+    assert (active <= 1) == collapses
+    assert (f"warning: {active} of 6 latent dimensions are active" in said) == collapses
+
+
 def test_training_learns(store, tmp_path):
     rare = {"validate_every": 150, "checkpoint_every": 150}
     settings = config(training={"learning_rate": 3e-3, **rare})

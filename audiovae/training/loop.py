@@ -22,6 +22,7 @@ from audiovae.training.logs import Log, NoLog
 from audiovae.training.previews import PREVIEWS
 from audiovae.training.ranks import agreed, mean_figures, rank
 from audiovae.training.trackers import make_tracker, need_tracker
+from audiovae.training.validate import collapse
 
 DRY_STEPS = (4, 24)
 """Fewest and most steps run and thrown away at preflight; all but the first are timed."""
@@ -144,6 +145,8 @@ def run_task(
             if step % settings.validate_every == 0 or reason:
                 metrics = agreed(task.validate(step))
                 log.write(step, "valid", metrics)
+                if warning := collapse(metrics):
+                    log.say(warning)
                 need_numbers(math.isfinite(metrics["score"]), step)
                 stale = 0 if metrics["score"] < best - 1e-4 * abs(best) else stale + 1
                 best = min(best, metrics["score"])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 import torch
@@ -21,6 +22,8 @@ from audiovae.training.objective import (
 STEPS = 3
 """Batches of held-out clips, always the same."""
 PROBE_STEPS = 150
+LEAST_ACTIVE = 0.25
+"""Share of the latent dimensions; with fewer active ones a warning is due."""
 
 
 class Validation:
@@ -94,6 +97,21 @@ class Validation:
             z = posterior.sample(noise)
             nats.append(divergence(self.model.prior, posterior, z, self.model.encoder).mean())
         return torch.stack(nats).mean()
+
+
+def collapse(figures: Mapping[str, Any]) -> str | None:
+    """Return what to say where few dimensions of z say anything; nothing where enough of them do.
+
+    Args:
+        figures: of a validation; without those of a latent there is nothing to say.
+    """
+    active, dimensions = figures.get("active_units"), len(figures.get("kl_by_dimension", ()))
+    if active is None or active >= LEAST_ACTIVE * dimensions:
+        return None
+    return (
+        f"warning: {active} of {dimensions} latent dimensions are active, so z says little; if "
+        "that stays so, raise objective.free_bits or lower objective.beta"
+    )
 
 
 def probe(groups: list[Tensor]) -> float:
