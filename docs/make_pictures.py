@@ -1,10 +1,13 @@
 """Draw the README's pictures: the path of a sound, and a transfer beside the truth.
 
-python docs/make_pictures.py
+    python docs/make_pictures.py
+    python docs/make_pictures.py --wavenet runs/wavenet/apart
 
-All that they show is computed here, by the shipped weights, from phrases of the demo.
+All that they show is computed here, by the shipped weights, from phrases of the demo. With a model
+of WaveNets (recipes/wavenet.py) it is what those play, as wavenet.png and wavenet.ogg.
 """
 
+import argparse
 import io
 from pathlib import Path
 from typing import Any
@@ -12,6 +15,7 @@ from typing import Any
 import matplotlib.pyplot as plt
 import numpy as np
 import soundfile
+import soxr
 import torch
 from matplotlib.patches import ConnectionPatch
 from PIL import Image
@@ -24,6 +28,8 @@ from audiovae.config import AudioConfig
 FOLDER = Path(__file__).parent
 SECONDS = 5.0
 FLOOR_DB = -75.0
+HEARD = ("guitar", "flute", "strings", "organ")
+"""WaveNets of the example."""
 INK, PAPER = "#222222", "#ffffff"
 LOUD = {"cmap": "magma", "vmin": FLOOR_DB, "vmax": -15.0}
 LOG_MEL = LogMel(AudioConfig(n_mels=128, f_min=60.0, f_max=10_000.0))
@@ -102,6 +108,22 @@ def draw_transfer(model: audiovae.AudioVAE, rate: int) -> None:
     save(figure, "transfer")
 
 
+def draw_wavenet(model: audiovae.AudioVAE, rate: int) -> None:
+    """Draw a guitar on every domain's WaveNet beside a true flute; write four of them as sound."""
+    source, truth = phrase("reel", "guitar"), phrase("reel", "flute")
+    made = {d: audiovae.transfer_audio(model, source, rate, d) for d in model.domains}
+    shown = {"in: a guitar": source, **made, "the truth: a flute": truth}
+    figure, axes = plt.subplots(2, 5, figsize=(13, 5), facecolor=PAPER, layout="constrained")
+    for place, (title, sound) in zip(axes.flat, shown.items(), strict=True):
+        show(place, decibels(sound), title, **LOUD)
+    save(figure, "wavenet")
+    heard = [source, *(made[d] for d in HEARD)]
+    quiet = np.zeros(round(0.5 * rate))
+    parts = [part for x in heard for part in (0.1 * x / np.sqrt(np.mean(x**2)), quiet)]
+    sound = soxr.resample(np.concatenate(parts), rate, model.config.audio.sample_rate)
+    soundfile.write(FOLDER / "wavenet.ogg", sound, model.config.audio.sample_rate)
+
+
 def save(figure: Any, name: str) -> None:
     """Write a figure as a PNG of a palette."""
     drawn = io.BytesIO()
@@ -111,10 +133,16 @@ def save(figure: Any, name: str) -> None:
 
 
 def main() -> None:
-    """Draw both."""
+    """Draw both, or WaveNets."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--wavenet", type=Path, help="a run of recipes/wavenet.py")
+    args = parser.parse_args()
     plt.switch_backend("agg")
     model = audiovae.resolve_model()
     rate = model.config.audio.sample_rate
+    if args.wavenet:
+        draw_wavenet(audiovae.resolve_model(args.wavenet), rate)
+        return
     draw_path(model, rate)
     draw_transfer(model, rate)
 

@@ -5,8 +5,8 @@
 The renders are aligned ones (recipes/README.md). A sketch with log-mels teaches the encoder what is
 played, in a seventh of the time. One WaveNet for all domains, which a scale and a shift of its
 frames tell apart, then learns what samples are, in most of it, while the encoder waits. It parts
-into one for each domain, and those train the encoder too. Two domains a step, by turns, make four
-times the steps of all eight.
+into one for each domain, and those train the encoder too, and hear samples as far off as they come
+to draw them. Two domains a step, by turns, make four times the steps of all eight.
 """
 
 import argparse
@@ -20,8 +20,9 @@ SKETCH = {
     **{"model.decoder": "convnext", "model.share": "film", "training.rows": 4},
     **{"objective.beta": 0.3, "objective.free_bits": 0.0, "training.learning_rate": 2e-3},
 }
-APART = {"training.own_ramp": 0.0, "training.domains_a_step": 2}
-TOGETHER = {**APART, "model.share": "film", "training.settle": True}
+TURNS = {"training.own_ramp": 0.0, "training.domains_a_step": 2}
+TOGETHER = {**TURNS, "model.share": "film", "training.settle": True}
+APART = {**TURNS, "training.jitter": 8.0}
 
 
 def main() -> None:
