@@ -142,6 +142,7 @@ def parse(words: list[str]) -> Any:
             for name, kind in VERBS.items()
         )
     ]
+    _check_once(words)
     said = io.StringIO()
     try:
         with contextlib.redirect_stderr(said):
@@ -156,6 +157,17 @@ def parse(words: list[str]) -> Any:
         if end.code in (None, 0):
             return DONE
         raise UserError(_one_line(said.getvalue(), words)) from None
+
+
+def _check_once(words: list[str]) -> None:
+    """Raise `UserError` where an option comes twice: the last would silently be the one."""
+    seen = set()
+    for word in words:
+        name = word.partition("=")[0]
+        if re.fullmatch(r"--[a-z][\w-]*|-[a-zA-Z]", name):
+            if name in seen:
+                raise UserError(f"{name} is given twice: give it once, all its values after it")
+            seen.add(name)
 
 
 def _one_line(box: str, words: list[str]) -> str:

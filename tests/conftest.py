@@ -6,10 +6,11 @@ from __future__ import annotations
 import os
 
 # Processes of tests share the cores, and so does what they start: threads would only wait. NumPy
-# and torch read this once, when they are imported.
+# and torch read this once, when they are imported. The process that starts the others sets nothing:
+# they would inherit it.
 CORES = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-SHARE = max(1, CORES // int(os.environ.get("PYTEST_XDIST_WORKER_COUNT", "1")))
-os.environ.setdefault("OMP_NUM_THREADS", str(SHARE))
+if processes := os.environ.get("PYTEST_XDIST_WORKER_COUNT"):
+    os.environ.setdefault("OMP_NUM_THREADS", str(max(1, CORES // int(processes))))
 
 from collections.abc import Callable
 from pathlib import Path
@@ -25,7 +26,8 @@ from audiovae.config_model import WaveNetConfig
 from audiovae.model.autoencoder import AudioVAE, Statistics
 from audiovae.model.vocoders import make_vocoder
 
-torch.set_num_threads(int(os.environ["OMP_NUM_THREADS"]))
+if limit := os.environ.get("OMP_NUM_THREADS"):
+    torch.set_num_threads(int(limit))
 TINY_RATE = 16_000
 LONG = {
     "test_export", "test_kills", "test_ranks", "test_ranks_runs", "test_readme", "test_recipes",

@@ -158,3 +158,19 @@ def test_progress_is_a_plain_line_where_there_is_no_terminal(
     with progress.Progress(10.0, "transfer", False) as bar:
         bar.advance(5.0)
     assert said.getvalue().count("\n") == 1
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ["train", "store", "--set", "training.rows=2", "--set", "model.latent_dim=4"],
+        ["transfer", "a.wav", "--to=flute", "--to", "piano"],
+        ["transfer", "a.wav", "-o", "one", "--to", "flute", "-o", "two"],
+    ],
+)
+def test_an_option_comes_once(words: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+    """The last would win, and nobody would know."""
+    assert cli.main(words) == 2
+    said = capsys.readouterr().err
+    assert "is given twice: give it once, all its values after it" in said
+    assert said.count("\n") == 1

@@ -38,8 +38,7 @@ def train(work: Path, mode: str, pieces: int, steps: int, *options: str) -> Path
     music = render(work / "music", "--mode", mode, "--pieces", pieces, "--split", "train",
                    "--domains", *PAIR)  # fmt: skip
     succeed(*PROGRAM, "prepare", music, "-o", work / "store")
-    settings = [word for option in options for word in ("--set", option)]
-    words = ("--preset", "tiny", "--steps", steps, *settings)
+    words = ("--preset", "tiny", "--steps", steps, *(("--set", *options) if options else ()))
     succeed(*PROGRAM, "train", work / "store", "-o", work / "run", *words, timeout=3600)
     return work / "run"
 
