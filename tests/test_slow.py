@@ -15,7 +15,7 @@ PAIR = ("harpsichord=6", "strings=48")
 PROGRAM = ("-m", "audiovae")
 ALIGNED = ("training.pairing=aligned", "training.rows=4", "objective.confusion=none",
            "objective.beta=0.3")  # fmt: skip
-"""What renders of one score in both domains teach soon: 600 steps gain 1.6 dB in a minute."""
+"""What renders of one score in both domains teach soon: 600 steps gain 3.5 dB in a minute."""
 
 
 def render(out: Path, *options: object) -> Path:
@@ -64,7 +64,7 @@ def work(tmp_path_factory) -> Path:
 
 @pytest.mark.slow
 def test_an_aligned_model_beats_a_copy_of_the_input_in_a_minute(work):
-    assert gain(work) >= 0.8
+    assert gain(work) >= 1.7
 
 
 @pytest.mark.nightly
