@@ -22,8 +22,7 @@ from audiovae.apps.web.settings import WebSettings
 from audiovae.model.autoencoder import AudioVAE
 
 HOST = HOME.removeprefix("http://")
-GET = f"GET / HTTP/1.1\r\nHost: {HOST}\r\n".encode()
-POST = f"POST / HTTP/1.1\r\nHost: {HOST}\r\n".encode()
+GET, POST = (f"{kind} / HTTP/1.1\r\nHost: {HOST}\r\n".encode() for kind in ("GET", "POST"))
 CHUNKED = b"Transfer-Encoding: chunked\r\n\r\n"
 
 
