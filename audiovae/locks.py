@@ -89,8 +89,10 @@ def _take(folder: Path, lock: Path, shared: bool) -> int | None:
             # Never through a link to a file of another meaning.
             flags = os.O_RDWR | os.O_CREAT | getattr(os, "O_NOFOLLOW", 0)
             descriptor = os.open(lock, flags, 0o666)
-        except FileNotFoundError:  # Whoever held it has just removed the folder that it made.
-            continue
+        except (FileNotFoundError, FileExistsError):
+            if lock.parent.is_file() or lock.parent.is_symlink():
+                raise
+            continue  # Whoever held it has just removed the folder that it made.
         except OSError as error:
             if error.errno in CLOSED and not os.path.lexists(lock):
                 return None
