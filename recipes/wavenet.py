@@ -3,7 +3,7 @@
     python recipes/wavenet.py renders runs/wavenet --minutes 120 --test held-out
 
 The renders are aligned ones (recipes/README.md). A sketch with log-mels teaches the encoder what is
-played, in a seventh of the time. One WaveNet for all domains, which a scale and a shift of its
+played, in a sixth of the time. One WaveNet for all domains, which a scale and a shift of its
 frames tell apart, then learns what samples are, in most of it, while the encoder waits. It parts
 into one for each domain, and those train the encoder too, and hear samples as far off as they come
 to draw them. Two domains a step, by turns, make four times the steps of all eight.
@@ -39,9 +39,9 @@ def main() -> None:
     prepared = audiovae.prepare(args.renders, store, sample_rate=RATE, valid=0.05, level=-20.0)
     print(prepared.table())
     for name, share, settings in (
-        ("sketch", 0.15, SKETCH),
-        ("together", 0.6, TOGETHER),
-        ("apart", 0.25, APART),
+        ("sketch", 0.16, SKETCH),
+        ("together", 0.7, TOGETHER),
+        ("apart", 0.14, APART),
     ):
         steps, minutes = args.steps and max(1, round(share * args.steps)), share * args.minutes
         budget = {"steps": steps} if steps else {"minutes": minutes}

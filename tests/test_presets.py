@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from importlib import resources
 from pathlib import Path
 
@@ -39,7 +40,7 @@ def test_two_steps_of_a_preset(name: str, music: Path, tmp_path: Path) -> None:
     assert told["steps"] == 2
     lines = [json.loads(line) for line in (run / "metrics.jsonl").read_text().splitlines()]
     assert [line["kind"] for line in lines] == ["train", "valid"]
-    assert all(line["loss"] > -1e6 for line in lines if line["kind"] == "train")
+    assert math.isfinite(lines[0]["loss"]) and math.isfinite(lines[1]["score"])
     if name != "vocoder":
         model = audiovae.resolve_model(run)
         assert model.config.model == config.model and model.domains == ["oboe", "viola"]
