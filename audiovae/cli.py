@@ -165,9 +165,10 @@ def _check_once(words: list[str]) -> None:
     for word in words:
         name = word.partition("=")[0]
         if re.fullmatch(r"--[a-z][\w-]*|-[a-zA-Z]", name):
-            if name in seen:
+            meant = "--output" if name == "-o" else name.replace("_", "-")
+            if meant in seen:
                 raise UserError(f"{name} is given twice: give it once, all its values after it")
-            seen.add(name)
+            seen.add(meant)
 
 
 def _one_line(box: str, words: list[str]) -> str:

@@ -166,6 +166,7 @@ def test_progress_is_a_plain_line_where_there_is_no_terminal(
         ["train", "store", "--set", "training.rows=2", "--set", "model.latent_dim=4"],
         ["transfer", "a.wav", "--to=flute", "--to", "piano"],
         ["transfer", "a.wav", "-o", "one", "--to", "flute", "-o", "two"],
+        ["transfer", "a.wav", "-o", "one", "--to", "flute", "--output", "two"],
     ],
 )
 def test_an_option_comes_once(words: list[str], capsys: pytest.CaptureFixture[str]) -> None:
